@@ -1,0 +1,1 @@
+"""How the BMS talks: Modbus requests answered from the register image."""
