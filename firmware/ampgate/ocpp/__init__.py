@@ -1,0 +1,1 @@
+"""How chargers talk: OCPP 1.6 messages, OCPP-J framing, and the two websocket shells."""
