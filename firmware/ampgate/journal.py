@@ -1,0 +1,210 @@
+"""What must survive a restart or a power cut: SQLite on the state directory, in WAL mode.
+
+Two steps make a record safe. Each method that writes has committed when it returns, which survives the end of the
+process (kill −9); `Journal.flush` returns when all of it is on the medium, which survives a power cut, and is awaited
+before a charger hears that something is stored. Only that second step is slow, so it has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+log = logging.getLogger(__name__)
+
+FILE_NAME: Final = "journal.db"
+SCHEMA: Final = 1
+REMEMBERED: Final = 5000
+"""Answers to transaction messages of all chargers that are kept, to recognise messages that are sent again."""
+_CHECKPOINT_BYTES: Final = 1 << 20
+
+_TABLES: Final = """
+CREATE TABLE charger (id TEXT PRIMARY KEY, boot TEXT, list_version INTEGER, list_entries TEXT) WITHOUT ROWID;
+CREATE TABLE running (id INTEGER PRIMARY KEY, charger TEXT NOT NULL, record TEXT NOT NULL);
+CREATE TABLE answered (number INTEGER PRIMARY KEY, charger TEXT NOT NULL, message TEXT NOT NULL, response TEXT NOT NULL,
+    UNIQUE (charger, message));
+CREATE TABLE pending_stop (number INTEGER PRIMARY KEY AUTOINCREMENT, charger TEXT NOT NULL, message TEXT NOT NULL,
+    request TEXT NOT NULL, UNIQUE (charger, message));
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class ChargerRecord(msgspec.Struct, frozen=True):
+    """What is known of a charger from before."""
+
+    boot: bytes | None = None
+    """JSON of its last accepted BootNotification."""
+    list_version: int | None = None
+    list_entries: bytes | None = None
+
+
+class PendingStop(msgspec.Struct, frozen=True):
+    """A StopTransaction that the BMS has not processed yet."""
+
+    number: int
+    message: str
+    request: bytes
+
+
+class Journal:
+    """The journal of one gateway. ``path`` is a file, or ``:memory:`` for none."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = str(path)
+        self._db = _open(self._path)
+        self._thread = ThreadPoolExecutor(1, "journal")
+        self._wal = -1 if self._path == ":memory:" else os.open(f"{self._path}-wal", os.O_RDONLY)
+
+    def close(self) -> None:
+        """Write everything to the medium and close the file."""
+        self._thread.shutdown()
+        if self._wal >= 0:
+            os.close(self._wal)
+        self._db.close()
+
+    async def flush(self) -> None:
+        """Return when everything written so far is on the medium."""
+        if self._wal >= 0:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._sync)
+
+    def _sync(self) -> None:
+        os.fsync(self._wal)
+        if os.fstat(self._wal).st_size > _CHECKPOINT_BYTES:
+            with closing(sqlite3.connect(self._path)) as db:
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # Chargers
+
+    def charger(self, identity: str) -> ChargerRecord:
+        """What is known of a charger; an empty record for an unknown one."""
+        row = self._db.execute(
+            "SELECT boot, list_version, list_entries FROM charger WHERE id = ?", (identity,)
+        ).fetchone()
+        return ChargerRecord(*row) if row else ChargerRecord()
+
+    def booted(self, identity: str, boot: bytes) -> None:
+        """Keep the BootNotification that was accepted; nothing is written when it is the one that is kept."""
+        if self.charger(identity).boot != boot:
+            self._keep(identity, "boot", boot)
+
+    def local_list(self, identity: str, version: int | None, entries: bytes) -> None:
+        """Keep version and entries of a charger's local list."""
+        with self._transaction():
+            self._keep(identity, "list_version", version)
+            self._keep(identity, "list_entries", entries)
+
+    def _keep(self, identity: str, column: str, value: Any) -> None:
+        self._db.execute(
+            f"INSERT INTO charger (id, {column}) VALUES (?, ?) "
+            f"ON CONFLICT (id) DO UPDATE SET {column} = excluded.{column}",
+            (identity, value),
+        )
+
+    # Transactions
+
+    def answer(self, identity: str, message: str) -> bytes | None:
+        """The answer that a transaction message got before, as JSON."""
+        row = self._db.execute(
+            "SELECT response FROM answered WHERE charger = ? AND message = ?", (identity, message)
+        ).fetchone()
+        return row[0] if row else None
+
+    def started(self, identity: str, message: str, transaction_id: int, record: bytes, response: bytes) -> None:
+        """A StartTransaction was answered: a transaction runs. One that had the same id gives way."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO running VALUES (?, ?, ?)", (transaction_id, identity, record))
+            self._db.execute("INSERT OR REPLACE INTO counter VALUES ('transaction', ?)", (transaction_id,))
+            self._answered(identity, message, response)
+
+    def stopping(self, identity: str, message: str, transaction_id: int, request: bytes) -> PendingStop:
+        """A StopTransaction has arrived: it is kept until the BMS has processed it."""
+        with self._transaction():
+            self.forget(transaction_id)
+            cursor = self._db.execute(
+                "INSERT INTO pending_stop (charger, message, request) VALUES (?, ?, ?)", (identity, message, request)
+            )
+        return PendingStop(cursor.lastrowid or 0, message, request)
+
+    def stopped(self, identity: str, stop: PendingStop, response: bytes) -> None:
+        """The BMS has processed a StopTransaction."""
+        with self._transaction():
+            self._db.execute("DELETE FROM pending_stop WHERE number = ?", (stop.number,))
+            self._answered(identity, stop.message, response)
+
+    def forget(self, transaction_id: int) -> None:
+        """A transaction does not run any more."""
+        self._db.execute("DELETE FROM running WHERE id = ?", (transaction_id,))
+
+    def running(self, identity: str) -> list[bytes]:
+        """The records of a charger's running transactions."""
+        rows = self._db.execute("SELECT record FROM running WHERE charger = ? ORDER BY id", (identity,))
+        return [row[0] for row in rows]
+
+    def pending_stops(self, identity: str) -> list[PendingStop]:
+        """The stops that the BMS has still to process, oldest first."""
+        rows = self._db.execute(
+            "SELECT number, message, request FROM pending_stop WHERE charger = ? ORDER BY number", (identity,)
+        )
+        return [PendingStop(*row) for row in rows]
+
+    @property
+    def last_transaction_id(self) -> int:
+        """The id of the newest transaction, 0 when there was none."""
+        row = self._db.execute("SELECT value FROM counter WHERE name = 'transaction'").fetchone()
+        return int(row[0]) if row else 0
+
+    def _answered(self, identity: str, message: str, response: bytes) -> None:
+        cursor = self._db.execute(
+            "INSERT OR REPLACE INTO answered (charger, message, response) VALUES (?, ?, ?)",
+            (identity, message, response),
+        )
+        self._db.execute("DELETE FROM answered WHERE number <= ?", ((cursor.lastrowid or 0) - REMEMBERED,))
+
+    def _transaction(self) -> sqlite3.Connection:
+        self._db.execute("BEGIN IMMEDIATE")
+        return self._db  # as a context it commits, or rolls back when an exception leaves it
+
+
+def _open(path: str) -> sqlite3.Connection:
+    try:
+        return _connect(path)
+    except sqlite3.DatabaseError as error:
+        if path == ":memory:" or isinstance(error, sqlite3.OperationalError):
+            raise
+        # A damaged journal must not keep the gateway from working; it is kept for whoever can read it.
+        aside = f"{path}.damaged-{int(time.time())}"
+        log.error("%s is damaged (%s): moved to %s, a new one begins", path, error, aside)
+        for suffix in _suffixes(path):
+            os.replace(path + suffix, aside + suffix)
+        return _connect(path)
+
+
+def _suffixes(path: str) -> Iterator[str]:
+    return (suffix for suffix in ("", "-wal", "-shm") if os.path.exists(path + suffix))
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA wal_autocheckpoint = 0")  # done by flush(), which does not hold up the gateway
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        elif version != SCHEMA:
+            raise sqlite3.OperationalError(f"{path} has schema {version}, this version of ampgate reads {SCHEMA}")
+    except BaseException:
+        db.close()
+        raise
+    return db
