@@ -1,0 +1,1 @@
+"""Modbus clients that do what a building management system does with the gateway."""

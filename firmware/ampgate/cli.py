@@ -1,0 +1,282 @@
+"""The command line ``ampgate``: exit code 0, 1 for a failure, 2 for wrong use."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from ampgate import __version__, control, logs
+from ampgate.config import Config, ConfigError, load
+
+DEFAULT_CONFIG: Final = Path("ampgate.toml")
+DEFAULT_STATE: Final = Path(".ampgate")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; what it returns is the exit code."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except ConfigError as error:
+        return _fail(*error.problems)
+    except control.ControlError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `ampgate registers | head`
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(*reasons: str) -> int:
+    for reason in reasons:
+        print(f"ampgate: {reason}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ampgate", description="Gateway that makes OCPP 1.6 chargers look like one Modbus device."
+    )
+    parser.add_argument("--version", action="version", version=f"ampgate {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], help_: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_, description=help_)
+        sub.set_defaults(command=command)
+        return sub
+
+    run = add("run", _run, "Run the gateway; with --demo together with simulated chargers and a small BMS.")
+    _gateway_options(run)
+    run.add_argument("--demo", action="store_true", help="show a living site with simulated chargers and a BMS")
+    run.add_argument("--modbus-port", type=int, default=5020, help="Modbus TCP port of the demo (default 5020)")
+    run.add_argument("--ocpp-port", type=int, default=9000, help="OCPP port of the demo (default 9000)")
+    run.add_argument("--duration", type=float, help="end the demo after this many seconds")
+
+    _gateway_options(add("gateway", _gateway, "Run the gateway process alone."))
+
+    check = add("check", _check, "Check a configuration file and show the addresses that result from it.")
+    _config_option(check)
+
+    registers = add("registers", _registers, "Print the register map, of a configuration or in general.")
+    registers.add_argument("--config", type=Path, help="print the addresses of this configuration")
+    registers.add_argument("--format", choices=("text", "csv", "md"), default="text", help="default: text")
+
+    status = add("status", _status, "Show what a running gateway is doing.")
+    _state_option(status)
+    status.add_argument("--json", action="store_true", help="print everything as JSON")
+
+    trace = add("trace", _trace, "Print the last frames of a running gateway, OCPP and Modbus.")
+    _state_option(trace)
+    trace.add_argument("--count", type=int, default=50, help="number of frames (default 50)")
+
+    _simulate_options(add("simulate", _simulate, "Run simulated chargers against any central system."))
+    return parser
+
+
+def _config_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIG, help=f"configuration file (default {DEFAULT_CONFIG})"
+    )
+
+
+def _state_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=DEFAULT_STATE,
+        help=f"state directory of the gateway (default {DEFAULT_STATE})",
+    )
+
+
+def _gateway_options(parser: argparse.ArgumentParser) -> None:
+    _config_option(parser)
+    _state_option(parser)
+    parser.add_argument(
+        "--log",
+        type=logs.LogFormat,
+        choices=list(logs.LogFormat),
+        default=logs.LogFormat.AUTO,
+        help="form of the log on standard error (default auto)",
+    )
+    parser.add_argument(
+        "--log-level", choices=("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO", help="default INFO"
+    )
+    parser.add_argument(
+        "--loop",
+        choices=("uvloop", "asyncio"),
+        default="uvloop",
+        help="event loop (default uvloop where available)",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    if not options.demo:
+        return _gateway(options)
+    from ampgate.demo import run_demo
+
+    return run_demo(options.modbus_port, options.ocpp_port, duration=options.duration)
+
+
+def _gateway(options: argparse.Namespace) -> int:
+    from ampgate import gateway
+
+    config = load(options.config)
+    logs.start(options.log, options.log_level)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner:
+            runner.run(gateway.run(config, options.state))
+    except gateway.StartError as error:
+        return _fail(str(error))
+    return 0
+
+
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if name == "uvloop":
+        try:
+            import uvloop
+        except ImportError:  # not available for this platform; the standard loop does the same, slower
+            return None
+        return uvloop.new_event_loop
+    return None
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ampgate.gateway import register_site
+    from ampgate.modbus.serial import Line
+
+    config = load(options.config)
+    site = register_site(config)
+    print(f"{options.config}: sound; {len(config.charger)} chargers, {site.active} signals")
+    modbus, ocpp = config.modbus, config.ocpp
+    units = (
+        f"{modbus.unit_id}" if len(site.images) == 1 else f"{modbus.unit_id}…{modbus.unit_id + len(site.images) - 1}"
+    )
+    print(f"Map         unit id {units}, byte order {modbus.byte_order}{', read only' if modbus.read_only else ''}")
+    if modbus.transport.tcp:
+        print(f"Modbus TCP  {modbus.tcp.host}:{modbus.tcp.port}")
+    if modbus.transport.rtu:
+        print(f"Modbus RTU  {Line(modbus.rtu.device, modbus.rtu.baudrate, modbus.rtu.parity, modbus.rtu.stopbits)}")
+    print(f"OCPP        ws://{ocpp.host}:{ocpp.port}/<charger id>")
+    if not config.charger:
+        print("No charger is configured: nothing will be able to connect. Add a [[charger]] table with an id.")
+    for index, charger in enumerate(config.charger):
+        spans = [
+            f"connector {connector} {_span(site, index, connector)}" for connector in range(charger.connectors + 1)
+        ]
+        name = f" ({charger.name})" if charger.name else ""
+        print(f"charger {index}: {charger.id}{name}: {_span(site, index, None)}; {', '.join(spans)}")
+    return 0
+
+
+def _span(site: Any, charger: int, connector: int | None) -> str:
+    places = [place for place in site.places if (place.charger, place.connector) == (charger, connector)]
+    return f"{places[0].address}–{places[-1].address + places[-1].signal.registers - 1}"
+
+
+def _registers(options: argparse.Namespace) -> int:
+    from ampgate.gateway import register_site
+    from ampgate.registers import export
+    from ampgate.registers.layout import ChargerShape, places
+
+    if options.format == "md":
+        if options.config:
+            return _fail("--format md prints the general map; use text or csv with --config")
+        print(export.to_markdown(), end="")
+        return 0
+    config = load(options.config) if options.config else Config()
+    site = register_site(config).places if options.config else list(places([ChargerShape(1)]))
+    render = export.to_csv if options.format == "csv" else export.to_text
+    print(render(site, config.modbus.unit_id), end="")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    import msgspec
+
+    answer = control.ask(options.state / control.SOCKET_NAME, "status")
+    if options.json:
+        print(msgspec.json.format(msgspec.json.encode(answer)).decode())
+    else:
+        print("\n".join(_status_lines(answer)))
+    return 0
+
+
+def _status_lines(status: dict[str, Any]) -> list[str]:
+    tcp, rtu, ocpp = status["modbus"]["tcp"], status["modbus"]["rtu"], status["ocpp"]
+    lines = [f"{status['name']}  ampgate {status['version']}, mode {status['mode']}, up {_duration(status['uptime'])}"]
+    if tcp:
+        lines.append(
+            f"Modbus TCP  {tcp['host']}:{tcp['port']}  unit {status['modbus']['unit_id']}  "
+            f"{tcp['clients']}/{tcp['max_clients']} clients  {tcp['requests']} requests, "
+            f"{tcp['exceptions']} exceptions, {tcp['refused']} turned away"
+        )
+    if rtu:
+        lines.append(
+            f"Modbus RTU  {rtu['line']}{'' if rtu['open'] else ' (cannot be opened)'}  "
+            f"address {status['modbus']['unit_id']}  {rtu['requests']} requests, {rtu['exceptions']} exceptions, "
+            f"{rtu['bus_errors']} bad frames on the line"
+        )
+    lines.append(
+        f"OCPP        ws://{ocpp['host']}:{ocpp['port']}  "
+        f"{ocpp['connected']}/{len(status['chargers'])} chargers connected"
+    )
+    if ocpp["unknown"]:
+        tried = ", ".join(f"{identity or '(none)'} ({count}×)" for identity, count in ocpp["unknown"].items())
+        lines.append(f"Not configured but tried to connect: {tried}")
+    lines += [
+        "",
+        f"{'charger':<22} {'conn':>4} {'status':<14} {'power':>9} {'energy':>11} {'session':>10}  id tag",
+    ]
+    for charger in status["chargers"]:
+        title = f"{charger['id']} {charger['name']}".strip()[:22]
+        for connector in charger["connectors"]:
+            state = connector["status"] or "-" if charger["online"] else "offline"
+            session = f"{connector['session_wh'] / 1000:.2f} kWh" if connector["session_wh"] is not None else ""
+            lines.append(
+                f"{title:<22} {connector['number']:>4} {state:<14} {connector['power_w'] / 1000:>6.2f} kW "
+                f"{connector['energy_wh'] / 1000:>7.1f} kWh {session:>10}  {connector['id_tag']}"
+            )
+            title = ""
+        if charger["waiting"]:
+            lines.append(f"{'':<22} waits for the BMS: {', '.join(charger['waiting'])}")
+    lines += ["", *(_event_line(event) for event in status["activity"][-8:])]
+    return lines
+
+
+def _event_line(event: dict[str, Any]) -> str:
+    at = datetime.fromtimestamp(event["at"]).astimezone()
+    return f"{at:%H:%M:%S}  {event['charger'] or 'gateway'}: {event['text']}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def _trace(options: argparse.Namespace) -> int:
+    for frame in control.ask(options.state / control.SOCKET_NAME, "trace", count=options.count):
+        at = datetime.fromtimestamp(frame["at"]).astimezone()
+        print(f"{at:%H:%M:%S.%f}"[:-3], frame["peer"], "<-" if frame["sent"] else "->", frame["data"])
+    return 0
+
+
+def _simulate_options(parser: argparse.ArgumentParser) -> None:
+    from ampgate.simulator import command
+
+    command.add_arguments(parser)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from ampgate.simulator import command
+
+    return command.run(options)

@@ -1,0 +1,331 @@
+"""The configuration file (TOML, schema 1): its keys, defaults and ranges, and errors that say what to do.
+
+Every key has a default; a file with one ``[[charger]]`` is complete. Nothing is half-applied: a file with a mistake
+gives a `ConfigError` that lists all of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from enum import StrEnum
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta
+
+from ampgate.bridge.policy import Policy
+from ampgate.registers.catalogue import SIGNALS
+from ampgate.registers.codec import ByteOrder
+from ampgate.registers.layout import CHARGERS_PER_UNIT, MAX_CONNECTORS
+
+SCHEMA: Final = 1
+MAX_UNIT_ID: Final = 247
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(ge=0, le=86400)]
+Identity = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^/\s]+$")]
+
+
+class ConfigError(Exception):
+    """What is wrong with a configuration, one line each in `problems`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file; its fields are its keys."""
+
+
+class Mode(StrEnum):
+    """Who decides over the chargers."""
+
+    BMS = "bms"
+
+
+class Transport(StrEnum):
+    """How the BMS is connected."""
+
+    TCP = "tcp"
+    RTU = "rtu"
+    BOTH = "tcp+rtu"
+
+    @property
+    def tcp(self) -> bool:
+        """Whether Modbus TCP is served."""
+        return self is not Transport.RTU
+
+    @property
+    def rtu(self) -> bool:
+        """Whether Modbus RTU is served."""
+        return self is not Transport.TCP
+
+
+class Parity(StrEnum):
+    """Parity bit of the serial line."""
+
+    NONE = "none"
+    EVEN = "even"
+    ODD = "odd"
+
+
+class GatewayTable(Table, frozen=True):
+    """``[gateway]``."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)] = "ampgate"
+    """Shown by Modbus device identification and in ``ampgate status``."""
+    mode: Mode = Mode.BMS
+    """``bms``: gateway and BMS are the central system."""
+    timezone: str = "UTC"
+    """Zone of the clock registers, e.g. ``Europe/Madrid``."""
+
+
+class ModbusTcpTable(Table, frozen=True):
+    """``[modbus.tcp]``."""
+
+    host: str = "0.0.0.0"
+    """Address to listen on; ``0.0.0.0`` is all of them."""
+    port: Port = 502
+    """0 takes any free port, shown in the log and by ``ampgate status``."""
+    max_clients: Annotated[int, Meta(ge=1, le=64)] = 6
+    """The next client is closed at once."""
+    allow: list[str] = []
+    """Networks that clients may come from, e.g. ``["10.0.0.0/8"]``; empty means all."""
+
+
+class ModbusRtuTable(Table, frozen=True):
+    """``[modbus.rtu]``: the EIA-485 port."""
+
+    device: Annotated[str, Meta(min_length=1)] = "/dev/ttyAMA0"
+    """The serial port."""
+    baudrate: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200] = 9600
+    """Bits a second."""
+    parity: Parity = Parity.NONE
+    """The Modbus specification's default is even; the original gateway's none."""
+    stopbits: Literal[1, 2] = 1
+    """1, or 2 as the specification wants without parity."""
+
+
+class ModbusTable(Table, frozen=True):
+    """``[modbus]``."""
+
+    transport: Transport = Transport.TCP
+    """``tcp``, ``rtu`` or both on one map."""
+    unit_id: Annotated[int, Meta(ge=1, le=MAX_UNIT_ID)] = 1
+    """Unit id, and slave address on the serial line; each further 32 chargers take the next one. TCP answers 0 and
+    255 too."""
+    byte_order: ByteOrder = ByteOrder.BIG
+    """Of the whole map, see the programmer's guide."""
+    extensions: bool = True
+    """Show the signals that the original map does not have; without them the map is the original's, no more."""
+    read_only: bool = False
+    """Refuse every write with exception 02."""
+    tcp: ModbusTcpTable = ModbusTcpTable()
+    """Table ``[modbus.tcp]``."""
+    rtu: ModbusRtuTable = ModbusRtuTable()
+    """Table ``[modbus.rtu]``."""
+
+
+class OcppTable(Table, frozen=True):
+    """``[ocpp]``."""
+
+    host: str = "0.0.0.0"
+    """Address to listen on."""
+    port: Port = 9000
+    """Chargers connect to ``ws://<gateway>:<port>/<charger id>``."""
+    heartbeat_interval: Annotated[int, Meta(ge=1, le=86400)] = 300
+    """Seconds between heartbeats, told to chargers when they boot."""
+    tcp_keep_alive: Annotated[int, Meta(ge=0, le=32767)] = 0
+    """Seconds of inactivity after which TCP asks whether a charger still lives; 0 is off."""
+    ping_interval: Seconds = 30
+    """Seconds between websocket pings; 0 is off."""
+    call_timeout: Annotated[float, Meta(gt=0, le=600)] = 30
+    """Seconds that a charger has to answer an operation."""
+    require_subprotocol: bool = False
+    """Refuse chargers that offer no subprotocol at all."""
+
+
+class BmsTable(Table, frozen=True):
+    """``[bms]``."""
+
+    answer_timeout: Annotated[float, Meta(gt=0, le=600)] = 15
+    """Seconds that the BMS has to process a request before ``policy`` decides."""
+    heartbeat_timeout: Seconds = 60
+    """Seconds without a write to the heartbeat register after which the BMS counts as absent; 0 does not watch."""
+    policy: Policy = Policy.REJECT
+    """``reject`` or ``accept`` every id tag, or those of the ``list``, when the BMS does not answer."""
+    tags: list[Annotated[str, Meta(min_length=1, max_length=20)]] = []
+    """Id tags that the policy ``list`` accepts."""
+
+
+class ChargerTable(Table, frozen=True):
+    """``[[charger]]``: their order gives the charger index xx of the register map."""
+
+    id: Identity
+    """Last part of the URL that the charger connects to."""
+    name: Annotated[str, Meta(max_length=64)] = ""
+    """For people."""
+    connectors: Annotated[int, Meta(ge=1, le=MAX_CONNECTORS)] = 1
+    """Connectors besides connector 0, which is the charger as a whole."""
+    inactive: list[str] = []
+    """Signals that the BMS cannot address, by name (``Power.Factor``) or key (``connector.power_factor``)."""
+
+
+class Config(Table, frozen=True):
+    """The whole file."""
+
+    schema: int = SCHEMA
+    gateway: GatewayTable = GatewayTable()
+    modbus: ModbusTable = ModbusTable()
+    ocpp: OcppTable = OcppTable()
+    bms: BmsTable = BmsTable()
+    charger: list[ChargerTable] = []
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration file; a `ConfigError` lists everything that is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: no such file (see docs/configuration.md for a first one)"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: {error}"]) from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = "configuration") -> Config:
+    """Check a configuration; ``name`` is what error messages call it."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{name}: not TOML: {error}"]) from None
+    problems = list(_check_table(Config, document, ""))
+    if not problems:
+        config = msgspec.convert(document, Config)
+        problems = list(_check_whole(config))
+        if not problems:
+            return config
+    raise ConfigError([f"{name}: {problem}" for problem in problems])
+
+
+def _check_table(table: type[Table], values: Any, path: str) -> Iterator[str]:
+    if not isinstance(values, dict):
+        yield f"{path} must be a table, written [{path}]"
+        return
+    fields = {field.encode_name: field for field in msgspec.structs.fields(table)}
+    prefix = f"{path}." if path else ""
+    for key, value in values.items():
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, 1)
+            hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(fields)}"
+            yield f"{prefix}{key} is not a key; {hint}"
+        else:
+            yield from _check_value(fields[key].type, value, f"{prefix}{key}")
+    for key, field in fields.items():
+        if field.required and key not in values:
+            yield f"{prefix}{key} is missing; it must be {_allowed(field.type)}"
+
+
+def _check_value(type_: Any, value: Any, path: str) -> Iterator[str]:
+    if isinstance(type_, type) and issubclass(type_, Table):
+        yield from _check_table(type_, value, path)
+        return
+    element = getattr(type_, "__args__", (None,))[0] if getattr(type_, "__origin__", None) is list else None
+    if isinstance(element, type) and issubclass(element, Table):
+        if not isinstance(value, list):
+            yield f"{path} must be a list of tables, written [[{path}]]"
+            return
+        for index, item in enumerate(value):
+            yield from _check_table(element, item, f"{path}[{index}]")
+        return
+    try:
+        msgspec.convert(value, type_)
+    except msgspec.ValidationError:
+        yield f"{path} = {_shown(value)} must be {_allowed(type_)}"
+
+
+def _check_whole(config: Config) -> Iterator[str]:
+    """What a single value cannot show."""
+    if config.schema != SCHEMA:
+        yield f"schema = {config.schema} must be {SCHEMA}"
+    try:
+        ZoneInfo(config.gateway.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        yield f'gateway.timezone = {_shown(config.gateway.timezone)} must be a time zone such as "Europe/Madrid"'
+    for network in config.modbus.tcp.allow:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            yield f'modbus.tcp.allow: {_shown(network)} must be a network such as "10.0.0.0/8" ({error})'
+    counts = Counter(charger.id for charger in config.charger)
+    for identity, count in counts.items():
+        if count > 1:
+            yield f"charger: id {_shown(identity)} is used {count} times; each charger needs its own"
+    known = set(SIGNALS) | {signal.label for signal in SIGNALS.values()}
+    for index, charger in enumerate(config.charger):
+        for name in charger.inactive:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 1)
+                hint = f"; did you mean {_shown(close[0])}?" if close else ""
+                yield f"charger[{index}].inactive: {_shown(name)} is not a signal of the map{hint}"
+    units = max(1, -(-len(config.charger) // CHARGERS_PER_UNIT))
+    if config.modbus.unit_id + units - 1 > MAX_UNIT_ID:
+        yield (
+            f"modbus.unit_id = {config.modbus.unit_id} must be at most {MAX_UNIT_ID - units + 1}, as "
+            f"{len(config.charger)} chargers take {units} unit ids"
+        )
+
+
+def _shown(value: Any) -> str:
+    return msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def _allowed(type_: Any) -> str:
+    """Say in words what a type takes."""
+    info = msgspec.inspect.type_info(type_)
+    match info:
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
+            kind = "a whole number" if isinstance(info, msgspec.inspect.IntType) else "a number"
+            low = f"{info.ge:g}" if info.ge is not None else f"more than {info.gt:g}" if info.gt is not None else ""
+            return f"{kind}, {low}…{info.le:g}" if info.le is not None and low else kind
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case msgspec.inspect.EnumType():
+            return " or ".join(f'"{member.value}"' for member in info.cls)
+        case msgspec.inspect.LiteralType():
+            return " or ".join(map(_shown, info.values))
+        case msgspec.inspect.StrType():
+            lengths = f" of {info.min_length or 0}…{info.max_length} characters" if info.max_length else ""
+            return f"a text{lengths}{' without blanks and /' if info.pattern else ''}"
+        case msgspec.inspect.ListType():
+            return f"a list, each item {_describe_item(info.item_type)}"
+        case _:
+            return "a table"
+
+
+def _describe_item(info: msgspec.inspect.Type) -> str:
+    if isinstance(info, msgspec.inspect.StrType) and info.max_length:
+        return f"a text of {info.min_length or 0}…{info.max_length} characters"
+    return "a text"
+
+
+def keys() -> Iterator[tuple[str, str, Any, str]]:
+    """Every key as (path, what is allowed, default, description), for the documentation."""
+    yield from _keys(Config, "")
+
+
+def _keys(table: type[Table], path: str) -> Iterator[tuple[str, str, Any, str]]:
+    for field in msgspec.structs.fields(table):
+        name = f"{path}{field.encode_name}"
+        element = getattr(field.type, "__args__", (field.type,))[0]
+        if isinstance(element, type) and issubclass(element, Table):
+            yield from _keys(element, f"{name}.")
+        else:
+            yield name, _allowed(field.type), field.default, ""

@@ -1,0 +1,114 @@
+"""The control socket: how the command line (and later the web tool) asks a running gateway.
+
+One JSON object a line over a Unix socket in the state directory: ``{"method": "status"}`` is answered with
+``{"result": …}`` or ``{"error": "…"}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+log = logging.getLogger(__name__)
+
+SOCKET_NAME: Final = "control.sock"
+_MAX_LINE: Final = 64 * 1024
+_TIMEOUT: Final = 5.0
+
+Method = Callable[..., Any]
+
+
+class ControlError(Exception):
+    """Why a question to the gateway got no answer, for people."""
+
+
+class ControlServer:
+    """Answers from ``methods``, called by name with the parameters of the question."""
+
+    def __init__(self, path: Path, methods: Mapping[str, Method]) -> None:
+        self._path = path
+        self._methods = methods
+        self._server: asyncio.AbstractServer | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen; `ControlError` when another gateway uses this state directory or the socket cannot be made."""
+        if self._path.exists():
+            try:
+                ask(self._path, "ping", timeout=1.0)
+            except ControlError:
+                self._path.unlink()  # of a gateway that was killed
+            else:
+                raise ControlError(f"another gateway is running with {self._path.parent} (option --state)")
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, self._path, limit=_MAX_LINE)
+        except OSError as error:
+            raise ControlError(f"cannot make the control socket {self._path}: {error}") from error
+        self._path.chmod(0o660)
+
+    async def stop(self) -> None:
+        """Close the socket and every connection."""
+        if self._server is None:
+            return
+        self._server.close()
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.wait_closed()
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            while line := await reader.readline():
+                writer.write(msgspec.json.encode(self._answer(line)) + b"\n")
+                await writer.drain()
+        except (ConnectionError, ValueError, asyncio.CancelledError):
+            pass  # the asker has gone, sent an endless line, or the gateway stops
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            question = msgspec.json.decode(line, type=dict[str, Any])
+            method = self._methods[question.pop("method")]
+        except (msgspec.DecodeError, KeyError) as error:
+            return {"error": f"not a question: {error}; methods: {', '.join(sorted(self._methods))}"}
+        try:
+            return {"result": method(**question)}
+        except TypeError as error:
+            return {"error": f"wrong parameters: {error}"}
+        except Exception as error:
+            log.exception("control: %s failed", method.__name__)
+            return {"error": str(error)}
+
+
+def ask(path: Path, method: str, timeout: float = _TIMEOUT, **parameters: Any) -> Any:
+    """Ask the gateway behind this socket; `ControlError` when there is none or it refuses."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(str(path))
+            connection.sendall(msgspec.json.encode({"method": method, **parameters}) + b"\n")
+            with connection.makefile("rb") as file:
+                answer = msgspec.json.decode(file.readline(), type=dict[str, Any])
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise ControlError(f"no gateway is running with {path.parent} (option --state)") from None
+        except TimeoutError:
+            raise ControlError(f"the gateway behind {path} does not answer") from None
+        except (OSError, msgspec.DecodeError) as error:
+            raise ControlError(f"{path}: {error}") from None
+    if "error" in answer:
+        raise ControlError(answer["error"])
+    return answer["result"]

@@ -1,0 +1,390 @@
+"""``ampgate run --demo``: a gateway, simulated chargers and a small BMS, and a living picture of them.
+
+The gateway is a process of its own with a temporary configuration; chargers and BMS live in this one and reach it only
+through its ports, as real ones would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from asyncio.subprocess import Process
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+
+import tomli_w
+
+from ampgate import control
+from ampgate.bms.demo import DemoBms
+from ampgate.registers.layout import address
+from ampgate.simulator.command import DEFAULT_TAGS
+from ampgate.simulator.site import Plan, Site
+
+try:
+    from uvloop import run as run_loop
+except ImportError:  # not available on every platform
+    from asyncio import run as run_loop  # type: ignore[assignment]
+
+try:
+    from rich import box
+    from rich.console import Group
+    from rich.live import Live
+    from rich.table import Table
+    from rich.text import Text
+except ImportError:  # an extra; plain lines do without
+    Live = None  # type: ignore[assignment,misc]
+
+log = logging.getLogger(__name__)
+
+HOST: Final = "127.0.0.1"
+UNIT_ID: Final = 1
+SPEED: Final = 60.0
+"""Simulated seconds in a real one."""
+SAMPLE_INTERVAL: Final = 2.0
+"""Real seconds between two MeterValues."""
+STRANGER: Final = "STRANGER"
+"""Id tag of a driver whom the BMS does not know."""
+START_TIMEOUT: Final = 15.0
+STOP_TIMEOUT: Final = 5.0
+TABLE_INTERVAL: Final = 0.5
+BLOCK_INTERVAL: Final = 5.0
+FIRST_BLOCK: Final = 2.0
+_ACTIVITY_LINES: Final = 10
+_COLUMNS: Final = ("charger", "conn", "status", "kW", "L1 A", "L2 A", "L3 A", "kWh", "time", "id tag")
+
+
+class _Charger(NamedTuple):
+    id: str
+    name: str
+    connectors: int = 1
+    simulated: bool = True
+
+
+CHARGERS: Final = (
+    _Charger("CP001", "Garage left"),
+    _Charger("CP002", "Car park", 2),
+    _Charger("CP003", "Garage right"),
+    _Charger("MYCHARGER", "(yours)", simulated=False),
+    _Charger("MYCHARGER2", "(yours)", simulated=False),
+)
+
+
+class DemoError(Exception):
+    """Why the demo cannot run, with what to do about it."""
+
+
+def run_demo(
+    modbus_port: int = 5020, ocpp_port: int = 9000, *, duration: float | None = None, base_dir: Path | None = None
+) -> int:
+    """Show the demo until SIGINT, SIGTERM or SIGHUP, or for ``duration`` seconds; returns the exit code.
+
+    Port 0 takes a free one. ``base_dir`` gets configuration, state and logs; without one they are in a temporary
+    directory, which is removed after a good end.
+    """
+    directory = base_dir or Path(tempfile.mkdtemp(prefix="ampgate-demo-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        demo = Demo(directory, _free_port("modbus", modbus_port), _free_port("ocpp", ocpp_port), duration)
+        with _log_to(directory / "demo.log"):
+            run_loop(demo.run())
+    except DemoError as error:
+        print(f"ampgate: {error}", file=sys.stderr)
+        return 1
+    if base_dir is None:
+        shutil.rmtree(directory, ignore_errors=True)
+    return 0
+
+
+class View(Protocol):
+    """How the demo is shown."""
+
+    interval: float
+    """Seconds between two calls of `show`."""
+
+    def show(self, status: dict[str, Any], demo: Demo) -> None:
+        """Show this state of the gateway."""
+
+
+class Demo:
+    """The three parties of the demo, with files in ``directory``."""
+
+    def __init__(self, directory: Path, modbus_port: int, ocpp_port: int, duration: float | None) -> None:
+        self.modbus_port, self.ocpp_port = modbus_port, ocpp_port
+        self.gateway_log = directory / "gateway.log"
+        self.bms = DemoBms(HOST, modbus_port, UNIT_ID, [charger.connectors for charger in CHARGERS], tags=DEFAULT_TAGS)
+        self._directory = directory
+        self._duration = duration
+        self._stop = asyncio.Event()
+        self._socket = directory / "state" / control.SOCKET_NAME
+
+    async def run(self) -> None:
+        """Run everything; `DemoError` when the gateway cannot start or ends by itself."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._stop.set)
+        if self._duration is not None:
+            loop.call_later(self._duration, self._stop.set)
+        gateway = await self._start_gateway()
+        try:
+            await self._wait_for(gateway)
+            await self._play(gateway)
+        finally:
+            await _end(gateway)
+
+    async def _start_gateway(self) -> Process:
+        configuration = self._directory / "demo.toml"
+        configuration.write_bytes(tomli_w.dumps(self._configuration()).encode())
+        with self.gateway_log.open("wb") as output:
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "ampgate", "gateway"),
+                *("--config", str(configuration), "--state", str(self._socket.parent)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for this process, which ends the gateway last
+            )
+
+    def _configuration(self) -> dict[str, Any]:
+        return {
+            "schema": 1,
+            "gateway": {"name": "ampgate demo"},
+            "modbus": {"unit_id": UNIT_ID, "tcp": {"host": HOST, "port": self.modbus_port}},
+            "ocpp": {"host": HOST, "port": self.ocpp_port},
+            "charger": [
+                {"id": charger.id, "name": charger.name, "connectors": charger.connectors} for charger in CHARGERS
+            ],
+        }
+
+    async def _wait_for(self, gateway: Process) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._stop.is_set():
+            self._check(gateway)
+            with contextlib.suppress(control.ControlError):
+                await self._status()
+                return
+            if time.monotonic() > deadline:
+                raise DemoError(f"the gateway did not start within {START_TIMEOUT:g} s; see {self.gateway_log}")
+            await asyncio.sleep(0.05)
+
+    def _check(self, gateway: Process) -> None:
+        if gateway.returncode is not None:
+            lines = self.gateway_log.read_text(encoding="utf-8", errors="replace").splitlines()[-10:]
+            reason = "\n".join([f"the gateway has ended with exit code {gateway.returncode}:", *lines])
+            raise DemoError(f"{reason}\n(from {self.gateway_log})")
+
+    async def _status(self) -> dict[str, Any]:
+        status: dict[str, Any] = await asyncio.to_thread(control.ask, self._socket, "status")
+        return status
+
+    async def _play(self, gateway: Process) -> None:
+        site = Site(
+            f"ws://{HOST}:{self.ocpp_port}",
+            [Plan(charger.id, charger.connectors) for charger in CHARGERS if charger.simulated],
+            tags=(*DEFAULT_TAGS, STRANGER),
+            speed=SPEED,
+            sample_interval=SAMPLE_INTERVAL,
+            listener=lambda event: log.info("%s %s: %s", event.charger, event.connector or "", event.text),
+        )
+        work = [asyncio.create_task(site.run()), asyncio.create_task(self.bms.run())]
+        try:
+            with _view() as view:
+                while not self._stop.is_set():
+                    self._check(gateway)
+                    for task in work:
+                        if task.done():
+                            task.result()
+                    with contextlib.suppress(control.ControlError):
+                        view.show(await self._status(), self)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(view.interval):
+                            await self._stop.wait()
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+        print(f"The demo has ended. {self.summary()}", flush=True)
+
+    def summary(self) -> str:
+        """What the BMS has seen so far."""
+        counters = self.bms.counters
+        return (
+            f"sessions: {counters.sessions} ({counters.energy_wh / 1000:.1f} kWh), "
+            f"accepted: {counters.accepted}, declined: {counters.declined}, "
+            f"remote starts: {counters.remote_starts}, remote stops: {counters.remote_stops}"
+        )
+
+    def hints(self) -> Iterator[tuple[str, str]]:
+        """How to join in: what, and a line to copy."""
+        status = address("connector.status", 0, 1)
+        mine = next(charger.id for charger in CHARGERS if not charger.simulated)
+        ocpp = f"ws://{HOST}:{self.ocpp_port}"
+        yield "Modbus TCP", f"{HOST}:{self.modbus_port}, unit id {UNIT_ID}"
+        yield (
+            f"  status of {CHARGERS[0].id}",
+            f"mbpoll -0 -1 -p {self.modbus_port} -a {UNIT_ID} -r {status} -c 1 {HOST}",
+        )
+        yield "OCPP 1.6", f"{ocpp}/<charger id>"
+        yield "  your own charger", f"{ocpp}/{mine}"
+        yield "  or simulate it", f"ampgate simulate --url {ocpp} --id {mine}"
+        yield "BMS of the demo", self.summary()
+        yield "Log", f"{self.gateway_log}   (time passes {SPEED:g} times as fast for the cars; Ctrl-C ends the demo)"
+
+
+async def _end(process: Process) -> None:
+    """End a child process, by request first."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _free_port(name: str, port: int) -> int:
+    """The port, or a free one for 0; `DemoError` when it cannot be had."""
+    title = {"modbus": "Modbus TCP", "ocpp": "OCPP"}[name]
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            probe.listen(1)
+        except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a port number"
+            raise DemoError(
+                f"port {port} for {title} cannot be used: {reason}. End the program that uses it, "
+                f"or choose another port with --{name}-port"
+            ) from None
+        free: int = probe.getsockname()[1]
+        return free
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Keep the log of chargers and BMS off the terminal, which shows the site."""
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        handler.close()
+
+
+# What is shown
+
+
+def _rows(status: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """One row of cells for each connector, in the order of `_COLUMNS`."""
+    for charger in status["chargers"]:
+        title = f"{charger['id']} {charger['name']}".strip()
+        for connector in charger["connectors"]:
+            if not charger["online"]:
+                yield (title, str(connector["number"]), "offline", *[""] * (len(_COLUMNS) - 3))
+            else:
+                yield (title, *_cells(connector))
+            title = ""
+
+
+def _cells(connector: dict[str, Any]) -> Iterator[str]:
+    yield str(connector["number"])
+    yield connector["status"] or ""
+    yield _number(connector["power_w"], 1000, 2)
+    yield from (_number(current, 1, 1) for current in connector["currents_a"])
+    yield _number(connector["session_wh"], 1000, 2)
+    seconds = connector["session_s"]
+    yield "" if seconds is None else f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    yield connector["id_tag"]
+
+
+def _number(value: float | None, unit: float, digits: int) -> str:
+    return "" if value is None else f"{value / unit:.{digits}f}"
+
+
+def _line(event: dict[str, Any]) -> str:
+    at = datetime.fromtimestamp(event["at"])
+    return f"{at:%H:%M:%S}  {event['charger'] or 'gateway':<10} {event['text']}"
+
+
+class PlainView:
+    """For pipes and logs: each event once as it comes, the site every `BLOCK_INTERVAL` seconds."""
+
+    interval = TABLE_INTERVAL
+
+    def __init__(self) -> None:
+        self._last_event = 0.0
+        self._next_block = time.monotonic() + FIRST_BLOCK
+        self._explained = False
+
+    def show(self, status: dict[str, Any], demo: Demo) -> None:
+        """Print what is new."""
+        if not self._explained:
+            for title, text in demo.hints():
+                print(f"{title:<20} {text}")
+            self._explained = True
+        for event in status["activity"]:
+            if event["at"] > self._last_event:
+                print(_line(event))
+                self._last_event = event["at"]
+        if time.monotonic() >= self._next_block:
+            self._next_block = time.monotonic() + BLOCK_INTERVAL
+            rows = [_COLUMNS, *_rows(status)]
+            widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+            print()
+            for row in rows:
+                print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            print(f"BMS: {demo.summary()}\n")
+        sys.stdout.flush()
+
+
+_STYLES: Final = {"Charging": "green", "Preparing": "yellow", "Faulted": "red", "offline": "dim"}
+
+
+class TableView:
+    """For people: one picture that changes."""
+
+    interval = TABLE_INTERVAL
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def show(self, status: dict[str, Any], demo: Demo) -> None:
+        """Draw the picture anew."""
+        table = Table(
+            title=f"ampgate {status['version']} demo", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1)
+        )
+        for number, column in enumerate(_COLUMNS):
+            table.add_column(column, justify="right" if 3 <= number <= 8 else "left", no_wrap=True)
+        for row in _rows(status):
+            style = _STYLES.get(row[2], "")
+            table.add_row(*(Text(cell, style=style) for cell in row))
+        activity = Text("\n".join(_line(event) for event in status["activity"][-_ACTIVITY_LINES:]), no_wrap=True)
+        hints = Table.grid(padding=(0, 2))
+        for title, text in demo.hints():
+            hints.add_row(Text(title, style="bold"), Text(text))
+        self._live.update(Group(table, activity, Text(), hints), refresh=True)
+
+
+@contextlib.contextmanager
+def _view() -> Iterator[View]:
+    """A table on a terminal when rich is there, otherwise lines."""
+    if Live is None or not sys.stdout.isatty():
+        yield PlainView()
+        return
+    with Live(auto_refresh=False, vertical_overflow="crop") as live:
+        yield TableView(live)
