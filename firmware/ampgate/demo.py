@@ -51,6 +51,8 @@ SPEED: Final = 60.0
 """Simulated seconds in a real one."""
 SAMPLE_INTERVAL: Final = 2.0
 """Real seconds between two MeterValues."""
+REMOTE_SHARE: Final = 0.5
+"""Part of the drivers who wait until the BMS starts them."""
 STRANGER: Final = "STRANGER"
 """Id tag of a driver whom the BMS does not know."""
 START_TIMEOUT: Final = 15.0
@@ -192,6 +194,7 @@ class Demo:
             tags=(*DEFAULT_TAGS, STRANGER),
             speed=SPEED,
             sample_interval=SAMPLE_INTERVAL,
+            remote_share=REMOTE_SHARE,
             listener=lambda event: log.info("%s %s: %s", event.charger, event.connector or "", event.text),
         )
         work = [asyncio.create_task(site.run()), asyncio.create_task(self.bms.run())]

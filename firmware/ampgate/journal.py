@@ -27,16 +27,29 @@ SCHEMA: Final = 1
 REMEMBERED: Final = 5000
 """Answers to transaction messages of all chargers that are kept, to recognise messages that are sent again."""
 _CHECKPOINT_BYTES: Final = 1 << 20
+_DAMAGE: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR))
+"""What SQLite says of a file that is not, or not any more, what this module wrote."""
 
 _TABLES: Final = """
 CREATE TABLE charger (id TEXT PRIMARY KEY, boot TEXT, list_version INTEGER, list_entries TEXT) WITHOUT ROWID;
-CREATE TABLE running (id INTEGER PRIMARY KEY, charger TEXT NOT NULL, record TEXT NOT NULL);
+CREATE TABLE running (charger TEXT NOT NULL, connector INTEGER NOT NULL, id INTEGER NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (charger, connector)) WITHOUT ROWID;
 CREATE TABLE answered (number INTEGER PRIMARY KEY, charger TEXT NOT NULL, message TEXT NOT NULL, response TEXT NOT NULL,
     UNIQUE (charger, message));
 CREATE TABLE pending_stop (number INTEGER PRIMARY KEY AUTOINCREMENT, charger TEXT NOT NULL, message TEXT NOT NULL,
     request TEXT NOT NULL, UNIQUE (charger, message));
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
+_JSON: Final = (
+    ("charger", "boot"),
+    ("charger", "list_entries"),
+    ("running", "record"),
+    ("answered", "message"),
+    ("answered", "response"),
+    ("pending_stop", "message"),
+    ("pending_stop", "request"),
+)
+"""Table and column of every value that must be JSON."""
 
 
 class ChargerRecord(msgspec.Struct, frozen=True):
@@ -56,8 +69,16 @@ class PendingStop(msgspec.Struct, frozen=True):
     request: bytes
 
 
+class Damaged(Exception):
+    """The file is no journal, or one that has lost something."""
+
+
 class Journal:
-    """The journal of one gateway. ``path`` is a file, or ``:memory:`` for none."""
+    """The journal of one gateway. ``path`` is a file, or ``:memory:`` for none.
+
+    Messages, records, requests and responses are JSON. Raises `sqlite3.OperationalError` when the file cannot be used;
+    a damaged one is moved aside, and a new one begins.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self._path = str(path)
@@ -80,8 +101,17 @@ class Journal:
     def _sync(self) -> None:
         os.fsync(self._wal)
         if os.fstat(self._wal).st_size > _CHECKPOINT_BYTES:
-            with closing(sqlite3.connect(self._path)) as db:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=0)) as db:
+                # The first step is the slow one and lets the gateway write; the second then locks it out for a moment,
+                # and waits for nobody. What they cannot do now is done after a later flush.
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)")
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            log.warning("%s: checkpoint failed: %s", self._path, error)
 
     # Chargers
 
@@ -119,17 +149,33 @@ class Journal:
         ).fetchone()
         return row[0] if row else None
 
-    def started(self, identity: str, message: str, transaction_id: int, record: bytes, response: bytes) -> None:
-        """A StartTransaction was answered: a transaction runs. One that had the same id gives way."""
+    def started(
+        self,
+        identity: str,
+        message: str,
+        *,
+        connector: int,
+        transaction_id: int,
+        record: bytes,
+        response: bytes,
+        last_id: int,
+    ) -> None:
+        """A StartTransaction was answered: a transaction runs. One of the same connector or id gives way.
+
+        ``last_id`` is where the search for free transaction ids goes on.
+        """
         with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO running VALUES (?, ?, ?)", (transaction_id, identity, record))
-            self._db.execute("INSERT OR REPLACE INTO counter VALUES ('transaction', ?)", (transaction_id,))
+            self._forget(identity, transaction_id)
+            self._db.execute(
+                "INSERT OR REPLACE INTO running VALUES (?, ?, ?, ?)", (identity, connector, transaction_id, record)
+            )
+            self._db.execute("INSERT OR REPLACE INTO counter VALUES ('transaction', ?)", (last_id,))
             self._answered(identity, message, response)
 
     def stopping(self, identity: str, message: str, transaction_id: int, request: bytes) -> PendingStop:
         """A StopTransaction has arrived: it is kept until the BMS has processed it."""
         with self._transaction():
-            self.forget(transaction_id)
+            self._forget(identity, transaction_id)
             cursor = self._db.execute(
                 "INSERT INTO pending_stop (charger, message, request) VALUES (?, ?, ?)", (identity, message, request)
             )
@@ -141,13 +187,13 @@ class Journal:
             self._db.execute("DELETE FROM pending_stop WHERE number = ?", (stop.number,))
             self._answered(identity, stop.message, response)
 
-    def forget(self, transaction_id: int) -> None:
-        """A transaction does not run any more."""
-        self._db.execute("DELETE FROM running WHERE id = ?", (transaction_id,))
+    def _forget(self, identity: str, transaction_id: int) -> None:
+        # Ids come from the BMS and from chargers: that two chargers use the same one must not mix them up.
+        self._db.execute("DELETE FROM running WHERE charger = ? AND id = ?", (identity, transaction_id))
 
     def running(self, identity: str) -> list[bytes]:
-        """The records of a charger's running transactions."""
-        rows = self._db.execute("SELECT record FROM running WHERE charger = ? ORDER BY id", (identity,))
+        """The records of a charger's running transactions, one a connector at most."""
+        rows = self._db.execute("SELECT record FROM running WHERE charger = ? ORDER BY connector", (identity,))
         return [row[0] for row in rows]
 
     def pending_stops(self, identity: str) -> list[PendingStop]:
@@ -159,7 +205,7 @@ class Journal:
 
     @property
     def last_transaction_id(self) -> int:
-        """The id of the newest transaction, 0 when there was none."""
+        """Where the search for free transaction ids goes on; 0 when there was no transaction."""
         row = self._db.execute("SELECT value FROM counter WHERE name = 'transaction'").fetchone()
         return int(row[0]) if row else 0
 
@@ -178,15 +224,16 @@ class Journal:
 def _open(path: str) -> sqlite3.Connection:
     try:
         return _connect(path)
-    except sqlite3.DatabaseError as error:
-        if path == ":memory:" or isinstance(error, sqlite3.OperationalError):
-            raise
+    except Damaged as error:
         # A damaged journal must not keep the gateway from working; it is kept for whoever can read it.
         aside = f"{path}.damaged-{int(time.time())}"
         log.error("%s is damaged (%s): moved to %s, a new one begins", path, error, aside)
         for suffix in _suffixes(path):
             os.replace(path + suffix, aside + suffix)
-        return _connect(path)
+    db = _connect(path)
+    # Transactions may run that are not known any more: their ids are unlikely to be given out again soon.
+    db.execute("INSERT INTO counter VALUES ('transaction', ?)", (int(time.time()) % 65535,))
+    return db
 
 
 def _suffixes(path: str) -> Iterator[str]:
@@ -196,15 +243,38 @@ def _suffixes(path: str) -> Iterator[str]:
 def _connect(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None)
     try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA wal_autocheckpoint = 0")  # done by flush(), which does not hold up the gateway
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
-        elif version != SCHEMA:
-            raise sqlite3.OperationalError(f"{path} has schema {version}, this version of ampgate reads {SCHEMA}")
+        _prepare(db, path)
+    except sqlite3.Error as error:
+        db.close()
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _DAMAGE:
+            raise Damaged(str(error)) from error
+        raise
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _prepare(db: sqlite3.Connection, path: str) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA wal_autocheckpoint = 0")  # done by flush(), which does not hold up the gateway
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+    elif version > SCHEMA:
+        raise sqlite3.OperationalError(f"{path} has schema {version}, this version of ampgate reads {SCHEMA}")
+    _check(db)
+
+
+def _check(db: sqlite3.Connection) -> None:
+    """Raise `Damaged` now rather than fail in the middle of a transaction."""
+    fault = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if fault != "ok":
+        raise Damaged(fault.splitlines()[-1])
+    for table, column in _JSON:
+        for (value,) in db.execute(f"SELECT CAST({column} AS BLOB) FROM {table} WHERE {column} IS NOT NULL"):
+            try:
+                msgspec.json.decode(value)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise Damaged(f"{table}.{column}: {error}") from error

@@ -7,14 +7,18 @@ writes its answer and sets *processed*; the gateway answers the charger and sets
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from ampgate.bridge.results import words
 from ampgate.ocpp.v16 import AuthorizationStatus, IdTagInfo, format_timestamp
 from ampgate.registers.image import Point
+
+_IDS: Final = 65535
+"""How many transaction ids there are."""
 
 
 class RequestBlock:
@@ -104,17 +108,37 @@ class RequestBlock:
 
 
 class TransactionIds:
-    """Hands out transaction ids: positive, of 16 bits as the map shows them, none twice while it is in use."""
+    """Hands out transaction ids: positive, of 16 bits as the map shows them, none twice while it is in use.
+
+    The numbers go round in a circle. An id of the BMS's choice that lies ahead of the last one, by less than half the
+    circle, counts as given out; so both may choose, and an old id comes back as late as possible.
+    """
 
     def __init__(self, last: int = 0) -> None:
-        self._last = last
-        self.used: set[int] = set()
-        """Ids of running transactions."""
+        self.last = last
+        """Where the search for free ids goes on."""
+        self._used: Counter[int] = Counter()
 
-    def next(self) -> int:
-        """The next free id, 1…65535."""
-        for _ in range(65535):
-            self._last = self._last % 65535 + 1
-            if self._last not in self.used:
-                return self._last
-        raise RuntimeError("65 535 transactions are running")
+    def take(self, wanted: int = 0) -> int:
+        """An id for a new transaction, 1…65535: the one that is wanted, or the next free one when that is 0."""
+        taken = wanted or self._next_free()
+        if (taken - self.last) % _IDS < _IDS // 2:
+            self.last = taken
+        return taken
+
+    def keep(self, transaction_id: int) -> None:
+        """The id is in use: the transaction runs, or the BMS has still to process its stop."""
+        self._used[transaction_id] += 1
+
+    def release(self, transaction_id: int) -> None:
+        """Undo one `keep`."""
+        self._used[transaction_id] -= 1
+        if not self._used[transaction_id]:
+            del self._used[transaction_id]
+
+    def _next_free(self) -> int:
+        for step in range(_IDS):
+            candidate = (self.last + step) % _IDS + 1
+            if candidate not in self._used:
+                return candidate
+        raise RuntimeError("all transaction ids are in use")

@@ -76,7 +76,7 @@ class Sessions:
         for record in self._journal.running(self._id):
             self._begin(msgspec.json.decode(record, type=Transaction))
         for stop in self._journal.pending_stops(self._id):
-            self._spawn(self._present_stop(stop))
+            self._queue(stop)
 
     async def close(self) -> None:
         """End all handshakes; what is pending stays in the journal."""
@@ -120,21 +120,28 @@ class Sessions:
         response: v16.StartTransactionResponse | None = None
 
         def conclude(info: v16.IdTagInfo, transaction_id: int) -> v16.StartTransactionResponse:
+            ids = self._settings.transaction_ids
             transaction = Transaction(
-                transaction_id or self._settings.transaction_ids.next(),
+                ids.take(transaction_id),
                 request.connector_id,
                 id_tag,
                 round(request.meter_start),
                 started.timestamp(),
                 info.status == v16.AuthorizationStatus.ACCEPTED,
             )
+            response = v16.StartTransactionResponse(id_tag_info=info, transaction_id=transaction.id)
+            self._journal.started(
+                self._id,
+                message,
+                connector=transaction.connector,
+                transaction_id=transaction.id,
+                record=msgspec.json.encode(transaction),
+                response=v16.encode(response),
+                last_id=ids.last,
+            )
             block["transaction_id"] = transaction.id
             self._points["charger_state.start_transaction_id"].set(transaction.id)
             self._begin(transaction)
-            response = v16.StartTransactionResponse(id_tag_info=info, transaction_id=transaction.id)
-            self._journal.started(
-                self._id, message, transaction.id, msgspec.json.encode(transaction), v16.encode(response)
-            )
             return response
 
         def processed() -> None:
@@ -162,18 +169,18 @@ class Sessions:
         return response
 
     def _begin(self, transaction: Transaction) -> None:
-        for older in [known for known in self.running.values() if known.connector == transaction.connector]:
-            # Its stop was lost: a connector has one transaction at a time.
-            self._end(older.id)
-            self._journal.forget(older.id)
+        for older in list(self.running.values()):
+            if older.connector == transaction.connector or older.id == transaction.id:
+                # Its stop was lost: a connector has one transaction at a time.
+                self._end(older.id)
         self.running[transaction.id] = transaction
-        self._settings.transaction_ids.used.add(transaction.id)
+        self._settings.transaction_ids.keep(transaction.id)
         self._changed(transaction, True)
 
     def _end(self, transaction_id: int) -> Transaction | None:
-        self._settings.transaction_ids.used.discard(transaction_id)
         transaction = self.running.pop(transaction_id, None)
         if transaction is not None:
+            self._settings.transaction_ids.release(transaction_id)
             self._changed(transaction, False)
         return transaction
 
@@ -189,7 +196,7 @@ class Sessions:
         if stop is None:
             stop = self._journal.stopping(self._id, message, request.transaction_id, v16.encode(request))
             self._end(request.transaction_id)
-            processed = self._spawn(self._present_stop(stop))
+            processed = self._queue(stop)
             await asyncio.wait({processed}, timeout=self._patience())
             response = processed.result() if processed.done() else v16.StopTransactionResponse()
         else:  # sent again after a restart, and already shown to the BMS
@@ -197,8 +204,14 @@ class Sessions:
         await self._journal.flush()
         return response
 
-    async def _present_stop(self, stop: PendingStop) -> v16.StopTransactionResponse:
+    def _queue(self, stop: PendingStop) -> asyncio.Task[v16.StopTransactionResponse]:
         request = v16.decode(v16.StopTransactionRequest, stop.request)
+        self._settings.transaction_ids.keep(request.transaction_id)
+        return self._spawn(self._present_stop(stop, request))
+
+    async def _present_stop(
+        self, stop: PendingStop, request: v16.StopTransactionRequest
+    ) -> v16.StopTransactionResponse:
         reasons = numbers("stop_transaction.reason")
         reason = request.reason or v16.Reason.LOCAL  # OCPP-J errata 2.5
         response: v16.StopTransactionResponse | None = None
@@ -207,6 +220,7 @@ class Sessions:
             nonlocal response
             response = v16.StopTransactionResponse(id_tag_info=block.id_tag_info())
             self._journal.stopped(self._id, stop, v16.encode(response))
+            self._settings.transaction_ids.release(request.transaction_id)
 
         async with self.stop_block as block:
             self._points["charger_state.stop_transaction_id"].set(request.transaction_id)
@@ -220,6 +234,7 @@ class Sessions:
             )
             self._tell(f"StopTransaction {request.transaction_id} ({reason}), {request.meter_stop} Wh")
             await block.answered()
+            await self._journal.flush()
         assert response is not None
         self._tell(f"StopTransaction {request.transaction_id}: processed by the BMS")
         return response
@@ -232,6 +247,7 @@ class Sessions:
         """Do what a message asks once: a repetition, also after a restart, gets the same answer."""
         before = self._journal.answer(self._id, message)
         if before is not None:
+            await self._journal.flush()  # it may have been written a moment ago, for a connection that is gone
             return v16.decode(type_, before)
         task = self._answers.get(message)
         if task is None:

@@ -528,6 +528,7 @@ class Charger:
         """End the running transaction of this connector."""
         transaction = connector.transaction
         assert transaction is not None
+        connector.disconnect()
         now, meter = datetime.now(UTC), connector.meter
         measurands = self.settings.words("StopTxnSampledData")
         end = connector.readings(now, v16.ReadingContext.TRANSACTION_END, measurands)

@@ -106,6 +106,12 @@ class Connector:
         energised = self.transaction is not None and self.transaction.energised
         self.offered = current if energised and current >= MIN_CURRENT else 0.0
 
+    def disconnect(self) -> None:
+        """Open the contactor: no current flows any more."""
+        self.offered, self.draw = 0.0, IDLE
+        if self.vehicle is not None:
+            self.vehicle.current = 0.0
+
     def advance(self, dt: float) -> None:
         """Let ``dt`` simulated seconds pass."""
         noise = self._random.gauss

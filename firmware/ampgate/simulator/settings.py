@@ -52,7 +52,7 @@ KEYS: Final = (
     Key("StopTransactionOnEVSideDisconnect", "true", "boolean"),
     Key("StopTransactionOnInvalidId", "true", "boolean"),
     Key("StopTxnAlignedData", "", "measurands"),
-    Key("StopTxnSampledData", "Energy.Active.Import.Register,SoC", "measurands"),
+    Key("StopTxnSampledData", "Current.Import,Power.Active.Import,Energy.Active.Import.Register,SoC", "measurands"),
     Key("SupportedFeatureProfiles", _PROFILES, "text", readonly=True),
     Key("TransactionMessageAttempts", "3"),
     Key("TransactionMessageRetryInterval", "10"),

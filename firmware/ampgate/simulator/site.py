@@ -24,7 +24,7 @@ LINGER: Final = (2 * _MINUTE, 8 * _MINUTE)
 """Simulated seconds between the end of charging, the card, and the departure."""
 FIRST_CAR: Final = 0.5
 """Real seconds from the first connection to the first car."""
-FIRST_CARS: Final = (3.0, 30.0)
+FIRST_CARS: Final = (2.0, 15.0)
 """Real seconds in which each other connector gets its first car."""
 START_TIMEOUT: Final = 60.0
 """Real seconds that a driver waits for the central system to answer."""
