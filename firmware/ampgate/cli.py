@@ -149,36 +149,12 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from ampgate.gateway import register_site
-    from ampgate.modbus.serial import Line
+    from ampgate.explain import explain
 
     config = load(options.config)
-    site = register_site(config)
-    print(f"{options.config}: sound; {len(config.charger)} chargers, {site.active} signals")
-    modbus, ocpp = config.modbus, config.ocpp
-    units = (
-        f"{modbus.unit_id}" if len(site.images) == 1 else f"{modbus.unit_id}…{modbus.unit_id + len(site.images) - 1}"
-    )
-    print(f"Map         unit id {units}, byte order {modbus.byte_order}{', read only' if modbus.read_only else ''}")
-    if modbus.transport.tcp:
-        print(f"Modbus TCP  {modbus.tcp.host}:{modbus.tcp.port}")
-    if modbus.transport.rtu:
-        print(f"Modbus RTU  {Line(modbus.rtu.device, modbus.rtu.baudrate, modbus.rtu.parity, modbus.rtu.stopbits)}")
-    print(f"OCPP        ws://{ocpp.host}:{ocpp.port}/<charger id>")
-    if not config.charger:
-        print("No charger is configured: nothing will be able to connect. Add a [[charger]] table with an id.")
-    for index, charger in enumerate(config.charger):
-        spans = [
-            f"connector {connector} {_span(site, index, connector)}" for connector in range(charger.connectors + 1)
-        ]
-        name = f" ({charger.name})" if charger.name else ""
-        print(f"charger {index}: {charger.id}{name}: {_span(site, index, None)}; {', '.join(spans)}")
+    print(f"{options.config} is sound, chargers: {len(config.charger)}")
+    print("\n".join(explain(config)))
     return 0
-
-
-def _span(site: Any, charger: int, connector: int | None) -> str:
-    places = [place for place in site.places if (place.charger, place.connector) == (charger, connector)]
-    return f"{places[0].address}–{places[-1].address + places[-1].signal.registers - 1}"
 
 
 def _registers(options: argparse.Namespace) -> int:

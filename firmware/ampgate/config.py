@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from ampgate.bridge.policy import Policy
+from ampgate.bridge.results import StatusOrder
 from ampgate.registers.catalogue import SIGNALS
 from ampgate.registers.codec import ByteOrder
 from ampgate.registers.layout import CHARGERS_PER_UNIT, MAX_CONNECTORS
@@ -123,6 +124,8 @@ class ModbusTable(Table, frozen=True):
     255 too."""
     byte_order: ByteOrder = ByteOrder.BIG
     """Of the whole map, see the programmer's guide."""
+    status_order: StatusOrder = StatusOrder.MANUAL
+    """``manual``: SuspendedEVSE reads 3 and SuspendedEV 4; ``north``: the other way round, as North has it."""
     extensions: bool = True
     """Show the signals that the original map does not have; without them the map is the original's, no more."""
     read_only: bool = False
@@ -316,16 +319,17 @@ def _describe_item(info: msgspec.inspect.Type) -> str:
     return "a text"
 
 
-def keys() -> Iterator[tuple[str, str, Any, str]]:
-    """Every key as (path, what is allowed, default, description), for the documentation."""
+def keys() -> Iterator[tuple[str, str, Any]]:
+    """Every key as (path, what is allowed, default), for the documentation; no default is `msgspec.NODEFAULT`."""
     yield from _keys(Config, "")
 
 
-def _keys(table: type[Table], path: str) -> Iterator[tuple[str, str, Any, str]]:
+def _keys(table: type[Table], path: str) -> Iterator[tuple[str, str, Any]]:
     for field in msgspec.structs.fields(table):
         name = f"{path}{field.encode_name}"
         element = getattr(field.type, "__args__", (field.type,))[0]
         if isinstance(element, type) and issubclass(element, Table):
             yield from _keys(element, f"{name}.")
         else:
-            yield name, _allowed(field.type), field.default, ""
+            factory = field.default_factory
+            yield name, _allowed(field.type), field.default if factory is msgspec.NODEFAULT else factory()

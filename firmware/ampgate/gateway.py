@@ -45,6 +45,12 @@ class StartError(Exception):
     """Why the gateway cannot start, with what to do about it."""
 
 
+def serial_line(config: Config) -> Line:
+    """The serial line of a configuration."""
+    port = config.modbus.rtu
+    return Line(port.device, port.baudrate, port.parity, port.stopbits)
+
+
 def register_site(config: Config) -> Site:
     """The registers of a configuration."""
     shapes = [ChargerShape(charger.connectors, frozenset(charger.inactive)) for charger in config.charger]
@@ -74,6 +80,7 @@ class Gateway:
             heartbeat_interval=config.ocpp.heartbeat_interval,
             answer_timeout=config.bms.answer_timeout,
             heartbeat_timeout=config.bms.heartbeat_timeout,
+            status_order=config.modbus.status_order,
             zone=ZoneInfo(config.gateway.timezone),
             version=__version__,
             counters=self._counters,
@@ -88,7 +95,7 @@ class Gateway:
         )
         self.rtu = SerialServer(
             rtu.Server({unit: executor.execute for unit, executor in units.items()}, f"ampgate {__version__}"),
-            Line(modbus.rtu.device, modbus.rtu.baudrate, modbus.rtu.parity, modbus.rtu.stopbits),
+            serial_line(config),
             trace=self.trace,
         )
         self.central = CentralSystem(
@@ -253,8 +260,8 @@ async def run(config: Config, state: Path) -> None:
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        notifier.notify(f"READY=1\nSTATUS={len(config.charger)} chargers configured")
-        log.info("ready, %d chargers configured", len(config.charger))
+        notifier.notify(f"READY=1\nSTATUS=chargers configured: {len(config.charger)}")
+        log.info("ready, chargers configured: %d", len(config.charger))
         await _tick_until(stop, gateway, notifier)
         notifier.notify("STOPPING=1")
         log.info("stopping")

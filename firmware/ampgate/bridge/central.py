@@ -13,7 +13,7 @@ from ampgate.bridge.clock import Clock
 from ampgate.bridge.policy import Fallback
 from ampgate.bridge.presence import Presence
 from ampgate.bridge.requests import TransactionIds
-from ampgate.bridge.results import words
+from ampgate.bridge.results import StatusOrder, words
 from ampgate.bridge.sessions import Settings
 from ampgate.bridge.vitals import Counters, Vitals
 from ampgate.journal import Journal
@@ -39,6 +39,7 @@ class Bridge:
         heartbeat_interval: int = 300,
         answer_timeout: float = 15.0,
         heartbeat_timeout: float = 60.0,
+        status_order: StatusOrder = StatusOrder.MANUAL,
         zone: tzinfo = UTC,
         version: str = "",
         counters: Counters = dict,
@@ -54,6 +55,7 @@ class Bridge:
             transaction_ids=TransactionIds(journal.last_transaction_id),
             journal=journal,
             bms_absent=self.presence.absent,
+            status_order=status_order,
             answer_timeout=answer_timeout,
         )
         self.chargers = [

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -46,10 +45,11 @@ class ChargerSetting(msgspec.Struct, frozen=True):
 class Connector:
     """One connector, or with number 0 the charger as a whole."""
 
-    def __init__(self, number: int, site: Site, charger: int, now: Callable[[], datetime]) -> None:
+    def __init__(self, number: int, site: Site, charger: int, settings: Settings) -> None:
         self.number = number
         self.points = site.connector(charger, number)
-        self.meter = Meter(self.points, now)
+        self.meter = Meter(self.points, settings.now)
+        self._statuses = settings.status_order.numbers
         self.status: v16.ChargePointStatus | None = None
         self.error = ""
         self.points["connector.availability"].set(1)
@@ -59,7 +59,7 @@ class Connector:
         """Show status, error code and whether the connector is available."""
         self.status, self.error = request.status, request.error_code
         codes = numbers("connector.error_code")
-        self.points["connector.status"].set(numbers("connector.status")[request.status])
+        self.points["connector.status"].set(self._statuses[request.status])
         self.points["connector.error_code"].set(codes.get(request.error_code, codes["OtherError"]))
         self.show_availability()
 
@@ -92,7 +92,7 @@ class Charger:
         self._settings = settings
         self._heartbeat_interval = heartbeat_interval
         self._points = site.charger(index)
-        self.connectors = [Connector(number, site, index, settings.now) for number in range(setting.connectors + 1)]
+        self.connectors = [Connector(number, site, index, settings) for number in range(setting.connectors + 1)]
         self.link: Link | None = None
         self._last_received: float | None = None
         self._spoken = asyncio.Event()
@@ -114,6 +114,8 @@ class Charger:
             self._handlers[request] = partial(self._notified, response())
         self._points["info.communication"].set(OFFLINE)
         known = settings.journal.charger(self.id)
+        self._status_unknown = known.boot is not None
+        """The gateway was restarted, the charger perhaps not: it may never tell its status again by itself."""
         if known.boot is not None:
             self._show_boot(v16.decode(v16.BootNotificationRequest, known.boot))
         self.commands = Commands(
@@ -190,6 +192,10 @@ class Charger:
             raise CallError(ErrorCode.SECURITY_ERROR, "BootNotification has to come first")
         if not self._spoken.is_set():
             asyncio.get_running_loop().call_soon(self._spoken.set)  # when this answer is on its way
+            if self._status_unknown:
+                self._status_unknown = False
+                if type(request) is not v16.BootNotificationRequest:
+                    self.commands.ask_for_status()
         return handler(request)
 
     def _booted(self, request: v16.BootNotificationRequest) -> v16.Message:
@@ -237,7 +243,7 @@ class Charger:
         return v16.MeterValuesResponse()
 
     def _stop(self, request: v16.StopTransactionRequest) -> Awaitable[v16.Message]:
-        transaction = self.sessions.running.get(request.transaction_id)
+        transaction = self.sessions.running.get(request.transaction)
         connector = self._connector(transaction.connector, "StopTransaction") if transaction else None
         if connector is not None and request.transaction_data:
             connector.meter.update(request.transaction_data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
@@ -54,6 +55,16 @@ class Commands:
         """Listen to the words Unlock and Availability; ``restore`` shows the charger's own availability again."""
         points["connector.unlock"].watch(partial(self._unlock, number, points["connector.unlock"]))
         points["connector.availability"].watch(partial(self._change_availability, number, restore))
+
+    def ask_for_status(self) -> None:
+        """Let the charger send the status of its connectors, on the gateway's own account."""
+
+        async def run() -> None:
+            # Whatever comes of it: a charger that cannot do this shows its status when it changes.
+            with contextlib.suppress(CallError, TimeoutError, ConnectionError):
+                await self._call(v16.TriggerMessageRequest(requested_message=v16.MessageTrigger.STATUS_NOTIFICATION))
+
+        self._spawn(run())
 
     async def close(self) -> None:
         """End all operations."""

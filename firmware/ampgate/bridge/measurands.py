@@ -188,7 +188,11 @@ def _number(sample: SampledValue) -> float | None:
     return number if isfinite(number) else None
 
 
-def _live(meter_values: Iterable[MeterValue]) -> set[tuple[str | None, str | None]] | None:
+def _quantity(sample: SampledValue) -> tuple[str, str | None]:
+    return sample.measurand or DEFAULT, sample.phase
+
+
+def _live(meter_values: Iterable[MeterValue]) -> set[tuple[str, str | None]] | None:
     """What was also measured in another context than the transaction's begin; None when nothing was at its begin."""
     begin, live = False, set()
     for meter_value in meter_values:
@@ -196,10 +200,10 @@ def _live(meter_values: Iterable[MeterValue]) -> set[tuple[str | None, str | Non
             if sample.context == "Transaction.Begin":
                 begin = True
             else:
-                live.add((sample.measurand, sample.phase))
+                live.add(_quantity(sample))
     return live if begin else None
 
 
-def _counts(sample: SampledValue, live: set[tuple[str | None, str | None]]) -> bool:
+def _counts(sample: SampledValue, live: set[tuple[str, str | None]]) -> bool:
     """Whether a reading is shown: one of the transaction's begin never hides a live one."""
-    return sample.context != "Transaction.Begin" or (sample.measurand, sample.phase) not in live
+    return sample.context != "Transaction.Begin" or _quantity(sample) not in live

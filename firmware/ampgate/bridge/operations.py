@@ -162,6 +162,8 @@ class Block:
         self._fields = {
             point.place.signal.name: point for point in points.values() if point.place.signal.group == group
         }
+        # One block of the original has no result register; the extension area has it.
+        self._result = self._fields.get("result") or points[f"charger_state.{group}_result"]
         for name, value in (initial or {}).items():
             self._fields[name].set(value)
 
@@ -178,8 +180,7 @@ class Block:
         """Write the outcome, the flag last."""
         for name, value in shows.items():
             self._fields[name].set(value)
-        if "result" in self._fields:
-            self._fields["result"].set(result)
+        self._result.set(result)
         self._fields["flag"].set(0)
 
 

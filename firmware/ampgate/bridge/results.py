@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from functools import cache
 
 from ampgate.registers.catalogue import SIGNALS
@@ -54,6 +54,23 @@ def result_of(status: str) -> Result:
 def numbers(key: str) -> dict[str, int]:
     """Word to number of an enumerated signal, e.g. ``numbers("connector.status")["Charging"] == 2``."""
     return {word: number for number, word in SIGNALS[key].values.items()}
+
+
+class StatusOrder(StrEnum):
+    """How the status register numbers the two suspended states."""
+
+    MANUAL = "manual"
+    """SuspendedEVSE 3, SuspendedEV 4, as the original's register map says."""
+    NORTH = "north"
+    """SuspendedEV 3, SuspendedEVSE 4, as the North driver guide says."""
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Status word to register value."""
+        manual = numbers("connector.status")
+        if self is StatusOrder.MANUAL:
+            return manual
+        return manual | {"SuspendedEV": manual["SuspendedEVSE"], "SuspendedEVSE": manual["SuspendedEV"]}
 
 
 @cache

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from ampgate.bridge.activity import Activity
 from ampgate.bridge.policy import Fallback
 from ampgate.bridge.requests import RequestBlock, TransactionIds
-from ampgate.bridge.results import numbers
+from ampgate.bridge.results import StatusOrder, numbers
 from ampgate.journal import Journal, PendingStop
 from ampgate.ocpp import v16
 from ampgate.registers.image import Point
@@ -46,10 +46,12 @@ class Settings(msgspec.Struct):
     journal: Journal
     bms_absent: Callable[[], bool]
     """Whether the BMS is known to be away, so that there is no point in waiting for it."""
+    status_order: StatusOrder = StatusOrder.MANUAL
     answer_timeout: float = 15.0
     """Seconds that the BMS has to process a request."""
 
 
+_Response = TypeVar("_Response", bound=v16.Message)
 Changed = Callable[[Transaction, bool], None]
 """Called with a transaction and whether it runs now (True) or has ended."""
 
@@ -112,7 +114,12 @@ class Sessions:
     async def start(self, request: v16.StartTransactionRequest) -> v16.Message:
         """Always answered with a transaction id and a verdict on the id tag (OCPP 1.6 §4.8)."""
         message = _message("start", request.connector_id, request.id_tag, request.meter_start, request.timestamp)
-        return await self._once(message, v16.StartTransactionResponse, lambda: self._start(request, message))
+        return await self._once(
+            message,
+            v16.StartTransactionResponse,
+            lambda: self._start(request, message),
+            again=lambda answer: _timed(request) or answer.transaction_id in self.running,
+        )
 
     async def _start(self, request: v16.StartTransactionRequest, message: str) -> v16.Message:
         id_tag = v16.text(request.id_tag)
@@ -188,14 +195,19 @@ class Sessions:
 
     async def stop(self, request: v16.StopTransactionRequest) -> v16.Message:
         """A stop cannot be refused: the charger gets its answer in time, the BMS sees it for as long as it needs."""
-        message = _message("stop", request.transaction_id, request.meter_stop, request.timestamp)
-        return await self._once(message, v16.StopTransactionResponse, lambda: self._stop(request, message))
+        message = _message("stop", request.transaction, request.meter_stop, request.timestamp)
+        return await self._once(
+            message,
+            v16.StopTransactionResponse,
+            lambda: self._stop(request, message),
+            again=lambda _: _timed(request) or request.transaction > 0,
+        )
 
     async def _stop(self, request: v16.StopTransactionRequest, message: str) -> v16.Message:
         stop = next((known for known in self._journal.pending_stops(self._id) if known.message == message), None)
         if stop is None:
-            stop = self._journal.stopping(self._id, message, request.transaction_id, v16.encode(request))
-            self._end(request.transaction_id)
+            stop = self._journal.stopping(self._id, message, request.transaction, v16.encode(request))
+            self._end(request.transaction)
             processed = self._queue(stop)
             await asyncio.wait({processed}, timeout=self._patience())
             response = processed.result() if processed.done() else v16.StopTransactionResponse()
@@ -206,7 +218,7 @@ class Sessions:
 
     def _queue(self, stop: PendingStop) -> asyncio.Task[v16.StopTransactionResponse]:
         request = v16.decode(v16.StopTransactionRequest, stop.request)
-        self._settings.transaction_ids.keep(request.transaction_id)
+        self._settings.transaction_ids.keep(request.transaction)
         return self._spawn(self._present_stop(stop, request))
 
     async def _present_stop(
@@ -220,35 +232,44 @@ class Sessions:
             nonlocal response
             response = v16.StopTransactionResponse(id_tag_info=block.id_tag_info())
             self._journal.stopped(self._id, stop, v16.encode(response))
-            self._settings.transaction_ids.release(request.transaction_id)
+            self._settings.transaction_ids.release(request.transaction)
 
         async with self.stop_block as block:
-            self._points["charger_state.stop_transaction_id"].set(request.transaction_id)
+            self._points["charger_state.stop_transaction_id"].set(request.transaction)
             block.present(
                 processed,
                 id_tag=v16.text(request.id_tag),
                 meter=request.meter_stop,
                 timestamp=v16.parse_timestamp(request.timestamp, self._settings.now()).timestamp(),
-                transaction_id=request.transaction_id,
+                transaction_id=request.transaction,
                 reason=reasons.get(reason, reasons["Other"]),
             )
-            self._tell(f"StopTransaction {request.transaction_id} ({reason}), {request.meter_stop} Wh")
+            self._tell(f"StopTransaction {request.transaction} ({reason}), {request.meter_stop} Wh")
             await block.answered()
             await self._journal.flush()
         assert response is not None
-        self._tell(f"StopTransaction {request.transaction_id}: processed by the BMS")
+        self._tell(f"StopTransaction {request.transaction}: processed by the BMS")
         return response
 
     # Both
 
     async def _once(
-        self, message: str, type_: type[v16.Message], work: Callable[[], Coroutine[Any, Any, v16.Message]]
+        self,
+        message: str,
+        type_: type[_Response],
+        work: Callable[[], Coroutine[Any, Any, v16.Message]],
+        *,
+        again: Callable[[_Response], bool],
     ) -> v16.Message:
-        """Do what a message asks once: a repetition, also after a restart, gets the same answer."""
+        """Do what a message asks once: a repetition, also after a restart, gets the same answer.
+
+        ``again`` says whether a message that was answered like this before is a repetition: without a time and with
+        a meter that counts each session from 0, all sessions look alike.
+        """
         before = self._journal.answer(self._id, message)
-        if before is not None:
+        if before is not None and again(answer := v16.decode(type_, before)):
             await self._journal.flush()  # it may have been written a moment ago, for a connection that is gone
-            return v16.decode(type_, before)
+            return answer
         task = self._answers.get(message)
         if task is None:
             task = self._spawn(work())
@@ -267,6 +288,10 @@ class Sessions:
 
     def _tell(self, text: str) -> None:
         self._settings.activity.add(self._id, text)
+
+
+def _timed(request: v16.StartTransactionRequest | v16.StopTransactionRequest) -> bool:
+    return v16.read_timestamp(request.timestamp) is not None
 
 
 def _message(*parts: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final
@@ -111,16 +112,19 @@ def repair(frame: bytes) -> bytes:
     return _BROKEN.sub(mend, frame)
 
 
-def _message_ids() -> Callable[[], str]:
-    counter = itertools.count(1)
-    return lambda: str(next(counter))
+_ids = itertools.count(time.time_ns() // 1_000_000)
+
+
+def _next_id() -> str:
+    """A message id that no connection has had, before a restart neither: a late answer must not fit another CALL."""
+    return str(next(_ids))
 
 
 class Rpc:
     """One end of a connection; which end it is makes no difference."""
 
     def __init__(self, new_id: Callable[[], str] | None = None) -> None:
-        self._new_id = new_id or _message_ids()
+        self._new_id = new_id or _next_id
         self._waiting: tuple[str, v16.Action] | None = None
         self.received = 0
         self.malformed = 0

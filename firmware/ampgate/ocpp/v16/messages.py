@@ -53,6 +53,7 @@ from ampgate.ocpp.v16.types import (
     MeterReading,
     MeterValue,
     Timestamp,
+    TransactionId,
     VendorData,
 )
 
@@ -406,11 +407,17 @@ class StopTransactionRequest(Message, frozen=True, kw_only=True):
     meter_stop: MeterReading
     """Wh."""
     timestamp: Timestamp
-    transaction_id: Integer
+    transaction_id: TransactionId
+    """See ``transaction``."""
     id_tag: LooseText20 | None = None
     reason: str | None = None
     """See ``Reason``."""
     transaction_data: list[MeterValue] | None = None
+
+    @property
+    def transaction(self) -> int:
+        """The transaction id, 0 when the charger has lost it: a stop is never refused for that."""
+        return self.transaction_id or 0
 
 
 class StopTransactionResponse(Message, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """What messages are made of: bounded text, tolerant text and the composite types of OCPP 1.6 (chapter 7)."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -22,11 +22,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """An integer of at most 64 bits: OCPP sets no limit, databases do."""
 
-MeterReading = Integer | float
-"""Wh of a transaction's start or stop; the standard wants an integer, some chargers send fractions."""
+MeterReading = Integer | Annotated[float, Meta(ge=-(2.0**63), lt=2.0**63)]
+"""Wh of a transaction's start or stop; the standard wants an integer, some chargers send fractions. Not NaN, not ∞."""
 
 ConnectorId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """Connector number: 1 and up, or 0 for the charge point as a whole where a message allows that."""
+
+TransactionId = Integer | Literal[""] | None
+"""Number of a transaction; blank or null from chargers that have lost it."""
 
 Timestamp = str
 """ISO 8601 text as on the wire, possibly empty: read by ``parse_timestamp``, made by ``format_timestamp``."""
