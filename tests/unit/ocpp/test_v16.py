@@ -222,8 +222,18 @@ REFUSALS: list[tuple[type[v16.Message], bytes | str, str, str]] = [
         "OccurenceConstraintViolation",
         "meterValue[0].sampledValue[1].value: Required field is missing",
     ),
-    (v16.AuthorizeRequest, '{"idTag":[]}', "TypeConstraintViolation", "idTag: Expected bool | int | float | str, got array"),
-    (v16.AuthorizeRequest, '{"idTag":null}', "TypeConstraintViolation", "idTag: Expected bool | int | float | str, got null"),
+    (
+        v16.AuthorizeRequest,
+        '{"idTag":[]}',
+        "TypeConstraintViolation",
+        "idTag: Expected bool | int | float | str, got array",
+    ),
+    (
+        v16.AuthorizeRequest,
+        '{"idTag":null}',
+        "TypeConstraintViolation",
+        "idTag: Expected bool | int | float | str, got null",
+    ),
     (
         v16.StartTransactionRequest,
         '{"connectorId":"one",' + START + "}",
@@ -276,9 +286,7 @@ REFUSALS: list[tuple[type[v16.Message], bytes | str, str, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "data", "code", "description"), REFUSALS)
-def test_refusal_is_classified(
-    kind: type[v16.Message], data: bytes | str, code: str, description: str
-) -> None:
+def test_refusal_is_classified(kind: type[v16.Message], data: bytes | str, code: str, description: str) -> None:
     error = refusal(kind, data)
     assert error.code == code
     assert error.description.startswith(description)
@@ -311,11 +319,7 @@ _json = st.recursive(
 )
 
 
-@given(
-    st.fixed_dictionaries(
-        {}, optional={"connectorId": _json, "errorCode": _json, "status": _json, "info": _json}
-    )
-)
+@given(st.fixed_dictionaries({}, optional={"connectorId": _json, "errorCode": _json, "status": _json, "info": _json}))
 def test_fields_of_any_type_are_read_or_refused(payload: dict[str, Any]) -> None:
     try:
         message = decode(v16.StatusNotificationRequest, **payload)
