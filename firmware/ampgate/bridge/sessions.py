@@ -203,16 +203,21 @@ class Sessions:
             again=lambda _: _timed(request) or request.transaction > 0,
         )
 
-    async def _stop(self, request: v16.StopTransactionRequest, message: str) -> v16.Message:
-        stop = next((known for known in self._journal.pending_stops(self._id) if known.message == message), None)
-        if stop is None:
+    def _stop(self, request: v16.StopTransactionRequest, message: str) -> Coroutine[Any, Any, v16.Message]:
+        # Up to the journal in one step with the search for an answer: the BMS may be about to process this very stop,
+        # which was restored, and then it must not be taken for a new one.
+        processed = None
+        if not any(known.message == message for known in self._journal.pending_stops(self._id)):
             stop = self._journal.stopping(self._id, message, request.transaction, v16.encode(request))
             self._end(request.transaction)
             processed = self._queue(stop)
+        return self._confirm(processed)
+
+    async def _confirm(self, processed: asyncio.Task[v16.StopTransactionResponse] | None) -> v16.Message:
+        """The answer to a stop: the BMS's if it comes in time; a stop that was shown before is not held up."""
+        if processed is not None:
             await asyncio.wait({processed}, timeout=self._patience())
-            response = processed.result() if processed.done() else v16.StopTransactionResponse()
-        else:  # sent again after a restart, and already shown to the BMS
-            response = v16.StopTransactionResponse()
+        response = processed.result() if processed is not None and processed.done() else v16.StopTransactionResponse()
         await self._journal.flush()
         return response
 

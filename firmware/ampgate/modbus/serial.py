@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
-import sys
+import termios
 import time
-from collections.abc import Callable
+from array import array
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import serial
 from serial.rs485 import RS485Settings
 
+from ampgate.modbus.alarm import Alarm
 from ampgate.modbus.rtu import Server
-from ampgate.trace import Trace
+from ampgate.trace import LONGEST, Trace
 
 log = logging.getLogger(__name__)
 
 RETRY_INTERVAL: Final = 2.0
-"""Seconds between two tries to open a port that is missing."""
+"""Seconds between two tries to open a port that is missing or has gone."""
 FAST: Final = 19200
 """Above this rate the silence is fixed (serial line 1.02 §2.5.1.1)."""
 FAST_SILENCE: Final = 0.00175
 PATIENCE: Final = 0.02
-"""Seconds of silence after which a half frame is dropped. USB adapters and a busy system tear frames apart for longer
-than 3.5 characters, so the strict time would lose good frames; a new request is found after a half one anyway."""
+"""Seconds on top of the silence after which a half frame is dropped. USB adapters and a busy system tear frames apart
+for longer than 3.5 characters, so the strict time would lose good frames."""
 
 PARITIES: Final = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
+
+# asm-generic/ioctls.h and linux/serial.h
+_TIOCGRS485: Final = 0x542E
+_RTS_ON_SEND: Final = 1 << 1
+_RTS_AFTER_SEND: Final = 1 << 2
 
 
 class Line(NamedTuple):
@@ -60,13 +68,17 @@ class SerialServer:
         self.server = server
         self.line = line
         self._trace = trace if trace is not None else Trace(0)
+        self._peer = f"modbus {line.device}"
+        self._limit = line.silence + PATIENCE
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._lost: asyncio.Future[OSError]
         self._port: serial.Serial | None = None
         self._fd = -1
-        self._task: asyncio.Task[None] | None = None
-        self._lost = asyncio.Event()
-        self._last_byte = 0.0
-        self._silence: asyncio.TimerHandle | None = None
-        self._alarm: _Alarm | None = None
+        self._silence: Alarm
+        self._patience: asyncio.TimerHandle | None = None
+        self._quiet_since = 0.0
+        self._received = b""
 
     @property
     def open(self) -> bool:
@@ -75,142 +87,114 @@ class SerialServer:
 
     def start(self) -> None:
         """Open the port now, or as soon as it is there."""
-        self._alarm = _Alarm(asyncio.get_running_loop())
-        self._task = asyncio.create_task(self._keep_open())
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._keep_open())
 
     async def stop(self) -> None:
         """Close the port."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._close()
-        if self._alarm is not None:
-            self._alarm.close()
 
     async def _keep_open(self) -> None:
-        reported = False
+        trouble = ""
         while True:
             try:
-                self._open()
-            except (OSError, ValueError, serial.SerialException) as error:
-                if not reported:
-                    log.error("Modbus RTU: cannot open %s: %s; trying on", self.line, error)
-                reported = True
-                await asyncio.sleep(RETRY_INTERVAL)
-                continue
-            reported = False
-            log.info("Modbus RTU on %s", self.line)
-            await self._lost.wait()
-            self._close()
+                with self._opened():
+                    log.info("Modbus RTU on %s", self.line)
+                    trouble = ""
+                    raise await self._lost
+            except (OSError, ValueError, termios.error) as error:
+                if str(error) != trouble:
+                    log.error("Modbus RTU: %s: %s; trying again every %g s", self.line, error, RETRY_INTERVAL)
+                trouble = str(error)
+            await asyncio.sleep(RETRY_INTERVAL)
 
-    def _open(self) -> None:
-        port = serial.Serial(
-            self.line.device,
-            self.line.baudrate,
-            parity=PARITIES[self.line.parity],
-            stopbits=self.line.stopbits,
-            timeout=0,
-            exclusive=True,
-        )
-        # The kernel switches the driver to the bit; a port without this mode has hardware that does it by itself.
-        with contextlib.suppress(OSError, ValueError, serial.SerialException):
-            port.rs485_mode = RS485Settings()
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            port.set_low_latency_mode(True)
-        self._port, self._fd = port, port.fileno()
-        self._lost.clear()
-        asyncio.get_running_loop().add_reader(self._fd, self._readable)
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
+        """The port, served as long as the block runs."""
+        device, baudrate, parity, stopbits = self.line
+        with (
+            serial.Serial(
+                device, baudrate, parity=PARITIES[parity], stopbits=stopbits, timeout=0, exclusive=True
+            ) as port,
+            contextlib.closing(Alarm(self._silent)) as self._silence,
+        ):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                port.set_low_latency_mode(True)
+            self.server.reset(echoes=False if _switch_driver(port) else None)
+            self._lost = self._loop.create_future()
+            self._port, self._fd = port, port.fileno()
+            self._loop.add_reader(self._fd, self._readable)
+            try:
+                yield
+            finally:
+                self._port = None
+                self._loop.remove_reader(self._fd)
+                if self._patience is not None:
+                    self._patience.cancel()
+                    self._patience = None
 
-    def _close(self) -> None:
-        port, self._port = self._port, None
-        if self._silence is not None:
-            self._silence.cancel()
-        if port is not None:
-            asyncio.get_running_loop().remove_reader(self._fd)
-            with contextlib.suppress(OSError):
-                port.close()
+    def _fail(self, error: OSError) -> None:
+        if not self._lost.done():
+            self._lost.set_result(error)
 
     def _readable(self) -> None:
         try:
             data = os.read(self._fd, 4096)
-        except BlockingIOError:
-            return
+            if not data:
+                raise ConnectionError("the port has gone")
         except OSError as error:
-            data = b""
-            log.warning("Modbus RTU: %s: %s", self.line, error)
-        if not data:
-            asyncio.get_running_loop().remove_reader(self._fd)
-            log.warning("Modbus RTU: %s has gone", self.line)
-            self._lost.set()
+            self._fail(error)
             return
-        self._last_byte = time.monotonic()
-        self._trace.received(f"modbus {self.line.device}", data)
-        self._reply(self.server.receive(data))
-        self._wait_for_silence()
-
-    def _wait_for_silence(self) -> None:
-        if self._silence is not None:
-            self._silence.cancel()
-        delay = max(self.line.silence, PATIENCE)
-        self._silence = asyncio.get_running_loop().call_later(delay, self._silent)
+        now = time.monotonic()
+        self._silence.at(now + self.line.silence)
+        self._received = (self._received + data)[:LONGEST]
+        self.server.receive(data)
+        self._quiet(now)
 
     def _silent(self) -> None:
-        self._reply(self.server.silence())
-
-    def _reply(self, answer: bytes | None) -> None:
-        if answer is not None and self._alarm is not None:
-            # The line has to be silent for 3.5 characters before the answer (§2.5.1.1).
-            self._alarm.at(self._last_byte + self.line.silence, lambda: self._send(answer))
-
-    def _send(self, answer: bytes) -> None:
-        if self._port is None:
-            return
-        self._trace.sent(f"modbus {self.line.device}", answer)
+        """The line was silent for 3.5 characters, as it has to be before an answer (§2.5.1.1)."""
         try:
-            written = os.write(self._fd, answer)
+            if self._port is None or self._port.in_waiting:
+                return  # there was no silence: bytes have come that are not read yet
+            answer = self.server.silence()
+            if answer is not None and os.write(self._fd, answer) < len(answer):
+                raise BlockingIOError("the line takes no more bytes")
         except OSError as error:
-            log.warning("Modbus RTU: %s: cannot send: %s", self.line, error)
+            self._fail(error)
             return
-        if written < len(answer):  # the kernel's buffer holds many frames; it is full only when the line is stuck
-            log.warning("Modbus RTU: %s: sent %d of %d bytes", self.line, written, len(answer))
+        self._trace.received(self._peer, self._received)
+        self._received = b""
+        if answer is not None:
+            self._quiet(time.monotonic() + len(answer) * self.line.character)
+            self._trace.sent(self._peer, answer)
 
+    def _quiet(self, since: float) -> None:
+        """No byte goes over the line from this moment on, until the next one is seen."""
+        self._quiet_since = since
+        if self._patience is None:
+            self._patience = self._loop.call_later(self._limit, self._impatient)
 
-class _Alarm:
-    """Calls back at a moment, finer than the millisecond of the event loops where Python can (3.13, Linux)."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._callback: Callable[[], None] = _nothing
-        self._timer: asyncio.TimerHandle | None = None
-        self._fd = -1
-        if sys.version_info >= (3, 13) and sys.platform == "linux":
-            self._fd = os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK)
-            loop.add_reader(self._fd, self._expired)
-
-    def at(self, moment: float, callback: Callable[[], None]) -> None:
-        """Call back at this time of `time.monotonic`, at once when it is past."""
-        delay = moment - time.monotonic()
-        if delay <= 0:
-            callback()
-        elif sys.version_info >= (3, 13) and self._fd >= 0:
-            self._callback = callback
-            os.timerfd_settime(self._fd, initial=delay)
+    def _impatient(self) -> None:
+        rest = self._quiet_since + self._limit - time.monotonic()
+        self._patience = None
+        if rest > 0:
+            self._patience = self._loop.call_later(rest, self._impatient)
         else:
-            self._timer = self._loop.call_later(delay, callback)
-
-    def _expired(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._fd, 8)
-        self._callback()
-
-    def close(self) -> None:
-        """Call back no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._fd >= 0:
-            self._loop.remove_reader(self._fd)
-            os.close(self._fd)
+            self.server.forget()
 
 
-def _nothing() -> None:
-    pass
+def _switch_driver(port: serial.Serial) -> bool:
+    """Let the kernel switch the driver to the bit; False when the port has no RS-485 mode: then its hardware has to.
+
+    The polarity of RTS stays as the device tree has it. The receiver is off while the driver is on.
+    """
+    state = array("I", bytes(32))
+    try:
+        fcntl.ioctl(port.fileno(), _TIOCGRS485, state)
+        inverted = state[0] & (_RTS_ON_SEND | _RTS_AFTER_SEND) == _RTS_AFTER_SEND
+        port.rs485_mode = RS485Settings(rts_level_for_tx=not inverted, rts_level_for_rx=inverted)
+    except (OSError, ValueError):
+        return False
+    return True

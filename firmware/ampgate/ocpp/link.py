@@ -48,6 +48,7 @@ class Link:
         self._call_timeout = call_timeout
         self._ping_interval = ping_interval
         self._answers_pings = False
+        self._missed_ping = 0.0
         self._trace = trace if trace is not None else Trace(0)
         self._peer = f"ocpp {name}"
         self.name = name
@@ -68,6 +69,11 @@ class Link:
     def open(self) -> bool:
         """Whether frames can still be sent."""
         return self._websocket.close_code is None
+
+    @property
+    def unresponsive(self) -> bool:
+        """Whether the last ping was not answered, and nothing has come since it was sent."""
+        return self.last_received < self._missed_ping
 
     async def run(self) -> None:
         """Read and answer until the connection closes; raises nothing for what the peer sends."""
@@ -92,16 +98,19 @@ class Link:
         `ConnectionError` when the connection is or gets closed.
         """
         async with self._turn:
-            self._answer = asyncio.get_running_loop().create_future()
+            answer: asyncio.Future[v16.Message] = asyncio.get_running_loop().create_future()
+            self._answer = answer
             try:
                 async with asyncio.timeout(self._call_timeout):
                     await self._send(self.rpc.call(request))
-                    return await self._answer
+                    return await answer
             except ConnectionClosed as error:
                 raise ConnectionError(f"{self._peer}: {error}") from error
             finally:
                 self.rpc.forget()
                 self._answer = None
+                if answer.done() and not answer.cancelled():
+                    answer.exception()  # looked at, also when sending has failed before it could be awaited
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the websocket; `run` ends."""
@@ -113,6 +122,7 @@ class Link:
 
     async def alive(self, timeout: float) -> bool:
         """Whether the peer answers a ping within ``timeout`` seconds."""
+        asked = time.monotonic()
         try:
             async with asyncio.timeout(timeout):
                 await (await self._websocket.ping())
@@ -120,8 +130,10 @@ class Link:
             return False
         except TimeoutError:
             self._websocket.pong_waiters.clear()  # else one stays for each ping of a charger that answers none
+            self._missed_ping = asked
             return False
         self._answers_pings = True
+        self._missed_ping = 0.0
         return True
 
     async def _keep_alive(self) -> None:

@@ -135,7 +135,9 @@ class CentralSystem:
 
     async def _occupied(self, identity: str) -> bool:
         older = self.links.get(identity)
-        return older is not None and older.open and await older.alive(DUPLICATE_PING_TIMEOUT)
+        if older is None or not older.open or older.unresponsive:
+            return False
+        return await older.alive(DUPLICATE_PING_TIMEOUT)
 
     async def _serve(self, websocket: ServerConnection) -> None:
         assert websocket.request is not None
