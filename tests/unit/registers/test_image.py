@@ -12,6 +12,7 @@ pytestmark = pytest.mark.unit
 
 PROCESSED, PARENT, EXPIRY, RESULT, RESERVED = 177, 178, 188, 190, 191
 CANCEL_FLAG, CANCEL_ID, CANCEL_RESERVED, CANCEL_RESULT = 356, 357, 358, 361
+LOCAL_LIST_FLAG = 436
 START_FLAG, START_CONNECTOR, START_TAG = 476, 477, 478
 UNLOCK, AVAILABILITY, STATUS = 712, 713, 714
 
@@ -155,6 +156,9 @@ def test_a_running_command_is_busy_and_ignores_0(image: Image) -> None:
 def test_a_bad_value_outweighs_busy(image: Image) -> None:
     image.write(START_FLAG, b"\0\1")
     assert image.write(START_FLAG, b"\0\2") is Refusal.VALUE
+    assert image.write(LOCAL_LIST_FLAG, b"\0\1") is Refusal.NONE
+    assert image.write(LOCAL_LIST_FLAG, b"\0\1\0\2") is Refusal.BUSY
+    assert image.write(LOCAL_LIST_FLAG, b"\0\1\0\x09") is Refusal.VALUE  # its operation is 1…3
 
 
 def test_a_command_can_start_again_after_the_gateway_cleared_it(site: Site, image: Image) -> None:
@@ -206,6 +210,9 @@ def test_any_one_register_signal_can_be_watched(site: Site, image: Image) -> Non
     assert image.write(0, bytes(range(14))) is Refusal.NONE
     assert image.write(1, b"\0\5") is Refusal.NONE
     assert heard == [0x0001, 0x0809]
+    assert image.write(2, b"\4\5\6\7\x08\x0a") is Refusal.NONE
+    assert heard == [0x0001, 0x0809, 0x080A]
+    assert image.write(4, b"\x08\x09") is Refusal.NONE
     assert registers(image, 0, 7) == [0x0001, 5, 0x0405, 0x0607, 0x0809, 0x0A0B, 0x0C0D]
 
 
