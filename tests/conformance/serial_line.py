@@ -25,9 +25,9 @@ class Pty:
     """A serial port: whoever opens `path` talks to `fd`. It stays while this end is open."""
 
     def __init__(self) -> None:
-        self.fd, self._port = os.openpty()
-        tty.setraw(self._port)
-        self.path = os.ttyname(self._port)
+        self.fd, self.port = os.openpty()
+        tty.setraw(self.port)
+        self.path = os.ttyname(self.port)
 
     def send(self, data: bytes | str) -> None:
         """Put bytes (or hexadecimal digits) on the line."""
@@ -50,7 +50,7 @@ class Pty:
     def close(self) -> None:
         """Unplug it: the path goes away and whoever has it open gets an error."""
         os.close(self.fd)
-        os.close(self._port)
+        os.close(self.port)
 
 
 class Cable:

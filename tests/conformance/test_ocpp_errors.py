@@ -689,7 +689,7 @@ async def test_of_two_handshakes_at_once_one_stays(central: Central) -> None:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     assert link_module.PING_TIMEOUT == 20
-    monkeypatch.setattr(link_module, "PING_TIMEOUT", 0.03)
+    monkeypatch.setattr(link_module, "PING_TIMEOUT", 0.1)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -712,9 +712,10 @@ async def test_a_charger_that_answered_pings_and_falls_silent_is_cut(
     central = await start(ping_interval=0.01)
     raw = await dial(central)
     assert await raw.shake_hands() == 101
-    opcode, payload = await raw.receive()
-    assert opcode == PING
-    raw.send(PONG, payload)
+    for _ in range(5):  # one of them is in time on the busiest machine
+        opcode, payload = await raw.receive()
+        assert opcode == PING
+        raw.send(PONG, payload)
     await raw.end()
     await until(lambda: central.events == [("connected", "CP1"), ("disconnected", "CP1")], "the end of the connection")
     assert central.system.links == {}
@@ -727,13 +728,13 @@ async def test_a_charger_that_stops_answering_pings_but_talks_stays(
     central = await start(ping_interval=0.01)
     raw = await dial(central)
     assert await raw.shake_hands() == 101
-    raw.send(PONG, (await raw.receive())[1])
+    for _ in range(5):
+        raw.send(PONG, (await raw.receive())[1])
     pings = 0
-    while pings < 6:
+    while pings < 8:
+        raw.send(TEXT, HEARTBEAT.encode())  # any message counts as a sign of life (OCPP 1.6 §4.6)
         opcode, _ = await raw.receive()
-        if opcode == PING:
-            pings += 1
-            raw.send(TEXT, HEARTBEAT.encode())  # any message counts as a sign of life (OCPP 1.6 §4.6)
+        pings += opcode == PING
     assert central.events == [("connected", "CP1")]
 
 

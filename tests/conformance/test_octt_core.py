@@ -1,8 +1,7 @@
 """OCPP 1.6 certification, central system: the core cases, with a BMS that acts through registers alone.
 
-Not here, as they need registers of the extension area that this version does not have: TC_019_1_CSMS and TC_019_2_CSMS
-(get configuration), TC_021_CSMS (change configuration), TC_040_1_CSMS and TC_040_2_CSMS (configuration key not
-supported, invalid value). TC_064_CSMS is here: its DataTransfer comes from the charge point.
+The configuration keys of 019, 021 and 040 go through the extension area; the DataTransfer of 064 comes from the charge
+point.
 
 Addresses: see `octt`. Results: 0 Accepted, 1 Rejected, 3 NotSupported, 6 Unlocked, 7 UnlockFailed.
 """
@@ -12,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from ocpp.v16 import call
+from ocpp.v16 import call, call_result
 
 from tests.conformance.octt import ACCEPTED, BLOCKED, EXPIRED, INVALID, VALID, Station
 
@@ -296,6 +295,61 @@ async def test_tc_039_csms(station: Station) -> None:
 
 
 # Cache and vendor messages
+
+
+# Configuration keys: flags 1750 (change) and 1751 (get), result 1753, read only 1754, key 1755–1779, value 1805–1899
+
+
+def configuration(*keys: tuple[str, str, bool], unknown: list[str] | None = None) -> call_result.GetConfiguration:
+    known = [{"key": key, "value": value, "readonly": read_only} for key, value, read_only in keys]
+    return call_result.GetConfiguration(configuration_key=known, unknown_key=unknown)
+
+
+async def test_tc_019_1_csms(station: Station) -> None:
+    """TC_019_1_CSMS: retrieve all configuration keys: asked without a key; the answer is taken, the keys are counted."""
+    station.charger.replies["GetConfiguration"] = configuration(
+        ("HeartbeatInterval", "300", False), ("NumberOfConnectors", "2", True)
+    )
+    await station.bms.write_text(1755, 25, "")
+    assert await station.operate(1751, 1753) == ACCEPTED
+    assert station.charger.asked == [("GetConfiguration", {})]
+    assert await station.bms.text(1805, 95) == "2"
+
+
+async def test_tc_019_2_csms(station: Station) -> None:
+    """TC_019_2_CSMS: retrieve one key, SupportedFeatureProfiles: key sent, value and read-only shown."""
+    profiles = "Core,LocalAuthListManagement,Reservation,SmartCharging,RemoteTrigger"
+    station.charger.replies["GetConfiguration"] = configuration(("SupportedFeatureProfiles", profiles, True))
+    await station.bms.write_text(1755, 25, "SupportedFeatureProfiles")
+    assert await station.operate(1751, 1753) == ACCEPTED
+    assert station.charger.asked == [("GetConfiguration", {"key": ["SupportedFeatureProfiles"]})]
+    assert await station.bms.text(1805, 95) == profiles
+    assert await station.bms.word(1754) == 1
+
+
+async def change(station: Station, key: str, value: str) -> int:
+    await station.bms.write_text(1755, 25, key)
+    await station.bms.write_text(1805, 95, value)
+    return await station.operate(1750, 1753)
+
+
+async def test_tc_021_csms(station: Station) -> None:
+    """TC_021_CSMS: change a configuration key: MeterValueSampleInterval = 60 is sent, its acceptance shown."""
+    station.answers("ChangeConfiguration", "Accepted")
+    assert await change(station, "MeterValueSampleInterval", "60") == ACCEPTED
+    assert station.charger.asked == [("ChangeConfiguration", {"key": "MeterValueSampleInterval", "value": "60"})]
+
+
+async def test_tc_040_1_csms(station: Station) -> None:
+    """TC_040_1_CSMS: a key that the charger does not have: NotSupported is shown."""
+    station.answers("ChangeConfiguration", "NotSupported")
+    assert await change(station, "NoSuchKey", "1") == 3
+
+
+async def test_tc_040_2_csms(station: Station) -> None:
+    """TC_040_2_CSMS: a value that is not valid: Rejected is shown."""
+    station.answers("ChangeConfiguration", "Rejected")
+    assert await change(station, "MeterValueSampleInterval", "-1") == 1
 
 
 async def test_tc_061_csms(station: Station) -> None:

@@ -139,8 +139,11 @@ class GatewayProcess:
 _ACCEPTED: dict[Action, Any] = {
     Action.cancel_reservation: call_result.CancelReservation(status="Accepted"),
     Action.change_availability: call_result.ChangeAvailability(status="Accepted"),
+    Action.change_configuration: call_result.ChangeConfiguration(status="Accepted"),
     Action.clear_cache: call_result.ClearCache(status="Accepted"),
     Action.clear_charging_profile: call_result.ClearChargingProfile(status="Accepted"),
+    Action.data_transfer: call_result.DataTransfer(status="Accepted"),
+    Action.get_configuration: call_result.GetConfiguration(configuration_key=[]),
     Action.get_local_list_version: call_result.GetLocalListVersion(list_version=0),
     Action.remote_start_transaction: call_result.RemoteStartTransaction(status="Accepted"),
     Action.remote_stop_transaction: call_result.RemoteStopTransaction(status="Accepted"),
@@ -372,7 +375,7 @@ def words_of_text(value: str, count: int) -> list[int]:
 def config_of(chargers: Iterable[str] = ("CP0",), *, connectors: int = 2, **tables: dict[str, Any]) -> dict[str, Any]:
     """A configuration on free ports of this computer."""
     return {
-        "modbus": {"tcp": {"host": "127.0.0.1", "port": 0}},
+        "modbus": {"tcp": {"host": "127.0.0.1", "port": 0}} | tables.get("modbus", {}),
         "ocpp": {"host": "127.0.0.1", "port": 0} | tables.get("ocpp", {}),
         "bms": tables.get("bms", {}),
         "gateway": tables.get("gateway", {}),

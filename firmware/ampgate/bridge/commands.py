@@ -45,7 +45,7 @@ class Commands:
         self._activity = activity
         self._tasks: set[asyncio.Task[None]] = set()
         for operation in OPERATIONS:
-            block = Block(operation.group, points, operation.initial)
+            block = Block(operation.group, points, operation.initial, operation.shared)
             block.on_flag(partial(self._operate, operation, block))
         # Editing the local list takes more than one call, so it is no row of the table; its registers are alike.
         edited = Block(LOCAL_LIST, points)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from ampgate.bridge.results import Result, result_of, words
 from ampgate.ocpp import v16
 from ampgate.registers.image import Point
@@ -46,11 +48,15 @@ class Parameters:
             raise InvalidRequest(f"connector {number} is not {0 if zero else 1}…{self.context.connectors}")
         return number
 
+    def text(self, name: str) -> str:
+        """A text that must not be empty."""
+        if not self[name]:
+            raise InvalidRequest(f"{name} is empty")
+        return str(self[name])
+
     def id_tag(self) -> str:
         """The id tag, which must not be empty."""
-        if not self["id_tag"]:
-            raise InvalidRequest("the id tag is empty")
-        return str(self["id_tag"])
+        return self.text("id_tag")
 
     def word(self, name: str) -> str:
         """An enumerated parameter as OCPP's word."""
@@ -76,6 +82,8 @@ class Operation(NamedTuple):
     """Registers besides the result that an answer fills."""
     initial: Mapping[str, int] = {}
     """Values of parameters at power-up other than 0."""
+    shared: str = ""
+    """Group of registers that several operations use besides their own."""
 
 
 def _cancel_reservation(of: Parameters) -> v16.Message:
@@ -133,6 +141,28 @@ def _remote_stop(of: Parameters) -> v16.Message:
     return v16.RemoteStopTransactionRequest(transaction_id=of.context.transaction_id(of["transaction_id"]))
 
 
+def _change_configuration(of: Parameters) -> v16.Message:
+    return v16.ChangeConfigurationRequest(key=of.text("key"), value=of["value"])
+
+
+def _get_configuration(of: Parameters) -> v16.Message:
+    return v16.GetConfigurationRequest(key=[of["key"]] if of["key"] else None)
+
+
+def _show_configuration(response: v16.GetConfigurationResponse) -> dict[str, Any]:
+    """The value of the key that was asked for; of all keys (an empty key) only how many there are."""
+    keys = response.configuration_key or []
+    if len(keys) != 1:
+        return {"value": str(len(keys)) if keys else "", "read_only": 0}
+    return {"value": v16.text(keys[0].value), "read_only": keys[0].readonly}
+
+
+def _data_transfer(of: Parameters) -> v16.Message:
+    return v16.DataTransferRequest(
+        vendor_id=of.text("key"), message_id=of["message_id"] or None, data=of["value"] or None
+    )
+
+
 OPERATIONS: Final = (
     Operation("cancel_reservation", _cancel_reservation),
     Operation("clear_cache", lambda of: v16.ClearCacheRequest()),
@@ -151,16 +181,30 @@ OPERATIONS: Final = (
     Operation("trigger_message", _trigger_message),
     Operation("remote_start", _remote_start),
     Operation("remote_stop", _remote_stop),
+    Operation("change_configuration", _change_configuration, shared="configuration"),
+    Operation("get_configuration", _get_configuration, _show_configuration, shared="configuration"),
+    Operation(
+        "data_transfer", _data_transfer, lambda response: {"value": data_text(response.data)}, shared="configuration"
+    ),
 )
+
+
+def data_text(data: Any) -> str:
+    """Data of a DataTransfer as text; what a vendor forgot to quote is shown as JSON."""
+    if data is None or isinstance(data, str):
+        return data or ""
+    return msgspec.json.encode(data).decode()
 
 
 class Block:
     """The registers of one operation of one charger."""
 
-    def __init__(self, group: str, points: Mapping[str, Point], initial: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, group: str, points: Mapping[str, Point], initial: Mapping[str, int] | None = None, shared: str = ""
+    ) -> None:
         self.group = group
         self._fields = {
-            point.place.signal.name: point for point in points.values() if point.place.signal.group == group
+            point.place.signal.name: point for point in points.values() if point.place.signal.group in (group, shared)
         }
         # One block of the original has no result register; the extension area has it.
         self._result = self._fields.get("result") or points[f"charger_state.{group}_result"]
@@ -186,5 +230,7 @@ class Block:
 
 def outcome(response: v16.Message) -> Result:
     """The result register for a charger's answer; an answer without a status is an acceptance."""
+    if isinstance(response, v16.GetConfigurationResponse) and response.unknown_key:
+        return Result.UNKNOWN
     status = getattr(response, "status", None)
     return result_of(status) if status is not None else Result.ACCEPTED

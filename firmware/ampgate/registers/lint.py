@@ -10,7 +10,14 @@ from typing import Final, get_args
 
 from ampgate.registers.catalogue import COLUMNS, Access, Area, Block, Mode, Signal, Type, parse, source
 
-_WIDTH: Final = {"uint16": {1}, "reserved": {1}, "uint32": {2}, "float32": {2}, "epoch32": {2}, "string": {10, 13, 25}}
+_WIDTH: Final = {
+    "uint16": {1},
+    "reserved": {1},
+    "uint32": {2},
+    "float32": {2},
+    "epoch32": {2},
+    "string": {10, 13, 25, 95},
+}
 _END: Final[dict[str, int]] = {"gateway": 100, "charger": 2000, "connector": 100}
 """Registers that each block may use; beyond lies the next block."""
 _CONNECTORS: Final = range(512, 1312)
@@ -20,7 +27,8 @@ KNOWN_GAPS: Final = {
     ("charger", 47, 64),
     ("charger", 174, 256),
     ("charger", 406, 1312),  # from 512 on its connectors
-    ("charger", 1399, 2000),
+    ("charger", 1399, 1650),
+    ("charger", 1800, 2000),
 }
 """Free registers as (block, first, end); a gap that is not listed is a mistake."""
 
