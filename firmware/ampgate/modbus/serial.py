@@ -155,20 +155,33 @@ class SerialServer:
 
     def _silent(self) -> None:
         """The line was silent for 3.5 characters, as it has to be before an answer (§2.5.1.1)."""
-        try:
-            if self._port is None or self._port.in_waiting:
-                return  # there was no silence: bytes have come that are not read yet
-            answer = self.server.silence()
-            if answer is not None and os.write(self._fd, answer) < len(answer):
-                raise BlockingIOError("the line takes no more bytes")
-        except OSError as error:
-            self._fail(error)
+        if self._unread():
+            return
+        answer = self.server.silence()
+        if answer is not None and not self._send(answer):
             return
         self._trace.received(self._peer, self._received)
         self._received = b""
         if answer is not None:
-            self._quiet(time.monotonic() + len(answer) * self.line.character)
             self._trace.sent(self._peer, answer)
+
+    def _unread(self) -> bool:
+        """Whether bytes have come meanwhile that are not read yet, so that there was no silence."""
+        try:
+            return self._port is None or self._port.in_waiting > 0
+        except OSError as error:
+            self._fail(error)
+            return True
+
+    def _send(self, answer: bytes) -> bool:
+        try:
+            if os.write(self._fd, answer) < len(answer):
+                raise BlockingIOError("the line takes no more bytes")
+        except OSError as error:
+            self._fail(error)
+            return False
+        self._quiet(time.monotonic() + len(answer) * self.line.character)
+        return True
 
     def _quiet(self, since: float) -> None:
         """No byte goes over the line from this moment on, until the next one is seen."""
@@ -181,7 +194,7 @@ class SerialServer:
         self._patience = None
         if rest > 0:
             self._patience = self._loop.call_later(rest, self._impatient)
-        else:
+        elif not self._unread():
             self.server.forget()
 
 
