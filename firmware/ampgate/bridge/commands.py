@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
@@ -16,6 +17,8 @@ from ampgate.bridge.results import Result
 from ampgate.ocpp import v16
 from ampgate.ocpp.rpc import CallError
 from ampgate.registers.image import Point
+
+log = logging.getLogger(__name__)
 
 Call = Callable[[v16.Message], Awaitable[v16.Message]]
 """Calls the charger: `CallError` when it refuses, `TimeoutError`, `ConnectionError`."""
@@ -133,6 +136,10 @@ class Commands:
             result = Result.OFFLINE
         except CallError as error:
             result, reason = Result.CALL_ERROR, str(error)
+        except Exception:
+            # A full disk, say. The flag has to go back to 0 all the same, or the operation stays busy for ever.
+            log.exception("%s: %s failed", self._id, what)
+            result, reason = Result.FAILED, "see the log"
         self._activity.add(self._id, f"BMS: {what}: {result.words}{f' ({reason})' if reason else ''}")
         return result
 

@@ -153,8 +153,8 @@ def test_an_answer(served: SerialServed, line: Pty) -> None:
 
 def test_an_answer_waits_for_the_silence(line: Pty) -> None:
     with serve_line({17: execute}, Line(line.path, 1200)):
-        line.send(WRITE)
         sent = time.monotonic()
+        line.send(WRITE)
         assert line.receive(1) == WRITE[:1]
         assert time.monotonic() - sent >= 29.16e-3
 
@@ -163,17 +163,19 @@ def test_a_byte_after_the_request_begins_the_silence_again(line: Pty) -> None:
     with serve_line({17: execute}, Line(line.path, 1200)):
         line.send(WRITE)
         time.sleep(0.015)  # half of the silence
-        line.send(b"\xff")
         sent = time.monotonic()
+        line.send(b"\xff")
         assert line.receive(8) == WRITE
         assert time.monotonic() - sent >= 29.16e-3
 
 
-def test_a_torn_frame_is_put_together(served: SerialServed, line: Pty) -> None:
-    line.send(READ[:3])
-    time.sleep(0.005)  # more than the silence, less than the patience
-    line.send(READ[3:])
-    assert line.receive(11) == READ_ANSWER
+def test_a_torn_frame_is_put_together(line: Pty, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serial, "PATIENCE", 5.0)
+    with serve_line({17: execute}, Line(line.path, 115200)):
+        line.send(READ[:3])
+        time.sleep(0.005)  # more than the silence
+        line.send(READ[3:])
+        assert line.receive(11) == READ_ANSWER
 
 
 def test_half_a_frame_is_dropped_after_a_while(served: SerialServed, line: Pty) -> None:
