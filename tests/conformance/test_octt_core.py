@@ -306,7 +306,7 @@ def configuration(*keys: tuple[str, str, bool], unknown: list[str] | None = None
 
 
 async def test_tc_019_1_csms(station: Station) -> None:
-    """TC_019_1_CSMS: retrieve all configuration keys: asked without a key; the answer is taken, the keys are counted."""
+    """TC_019_1_CSMS: retrieve all configuration keys: asked without a key, the answer is taken and counted."""
     station.charger.replies["GetConfiguration"] = configuration(
         ("HeartbeatInterval", "300", False), ("NumberOfConnectors", "2", True)
     )
