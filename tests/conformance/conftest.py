@@ -13,7 +13,7 @@ from tests.integration.shared import SharedGateway, shared_gateway
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedGateway]:
     """The gateway of a module."""
-    identities = [f"CS{number:02}" for number in range(32)]
+    identities = [f"CS{number:02}" for number in range(48)]
     with shared_gateway(tmp_path_factory.mktemp("gateway"), identities) as gateway:
         yield gateway
 

@@ -82,6 +82,8 @@ class Commands:
         async def work() -> Result:
             response = await self._call(operation.build(parameters))
             shows.update(operation.shows(response))
+            if isinstance(response, v16.GetLocalListVersionResponse):
+                self._local_list.heard(response.list_version)
             return outcome(response)
 
         self._spawn(self._finish(block, work, shows))

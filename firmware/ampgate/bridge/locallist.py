@@ -34,6 +34,8 @@ class LocalList:
         self.entries = {entry.id_tag.lower(): entry for entry in entries}
         self.version = version
         self._keep = keep
+        self._lost = False
+        """Whether the charger has lost what was sent to it: then the whole list is sent, not a change."""
 
     @classmethod
     def kept(cls, journal: Journal, identity: str) -> LocalList:
@@ -41,6 +43,11 @@ class LocalList:
         record = journal.charger(identity)
         entries = msgspec.json.decode(record.list_entries or b"[]", type=list[v16.AuthorizationData])
         return cls(entries, record.list_version, keep=partial(journal.local_list, identity))
+
+    def heard(self, version: int) -> None:
+        """The charger has told its version; one below what it had says that it lost its list."""
+        self._lost = self.version is not None and version < self.version
+        self.version = None if version == _UNSUPPORTED else version
 
     async def edit(self, of: Parameters, call: Call) -> Result:
         """Add, change or delete one entry at the charger; the own copy follows when the charger has accepted it."""
@@ -56,11 +63,13 @@ class LocalList:
             edited.pop(entry.id_tag.lower(), None)
         else:
             edited[entry.id_tag.lower()] = entry
-        result = await self._send(call, v16.UpdateType.DIFFERENTIAL, [entry])
+        result = Result.FAILED
+        if not self._lost:
+            result = await self._send(call, v16.UpdateType.DIFFERENTIAL, [entry])
         if result in (Result.FAILED, Result.VERSION_MISMATCH):
             result = await self._send(call, v16.UpdateType.FULL, list(edited.values()))
         if result is Result.ACCEPTED:
-            self.entries = edited
+            self.entries, self._lost = edited, False
         elif result is Result.VERSION_MISMATCH:
             self.version = None
         if self._keep is not None:
