@@ -242,7 +242,7 @@ def _check_value(type_: Any, value: Any, path: str) -> Iterator[str]:
         return
     element = getattr(type_, "__args__", (None,))[0] if getattr(type_, "__origin__", None) is list else None
     if isinstance(element, type) and issubclass(element, Table):
-        if not isinstance(value, list):
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             yield f"{path} must be a list of tables, written [[{path}]]"
             return
         for index, item in enumerate(value):
@@ -287,6 +287,8 @@ def _check_whole(config: Config) -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return str(value)  # TOML has nan and inf, JSON has not
     return msgspec.json.encode(value, enc_hook=str).decode()
 
 

@@ -83,7 +83,7 @@ class ControlServer:
         try:
             question = msgspec.json.decode(line, type=dict[str, Any])
             method = self._methods[question.pop("method")]
-        except (msgspec.DecodeError, KeyError) as error:
+        except (msgspec.DecodeError, KeyError, TypeError) as error:
             return {"error": f"not a question: {error}; methods: {', '.join(sorted(self._methods))}"}
         try:
             return {"result": method(**question)}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.bench.report import Report
 
-PARTS = ("modbus", "ocpp", "latency", "growth")
+PARTS = ("modbus", "rtu", "ocpp", "latency", "growth")
 PACKAGES = ("uvloop", "msgspec", "websockets", "pymodbus", "ocpp")
 
 

@@ -655,6 +655,25 @@ async def test_a_dead_connection_gives_way(
     await call
 
 
+async def test_of_two_that_follow_a_dead_connection_one_stays(
+    central: Central, dial: Dial, stack: contextlib.AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "DUPLICATE_PING_TIMEOUT", 0.1)
+    dead = await dial(central)
+    assert await dead.shake_hands() == 101
+    await until(lambda: central.links, "the first connection")
+    newer = await asyncio.gather(*(central.connect() for _ in range(3)), return_exceptions=True)
+    answers = []
+    for socket in newer:
+        if isinstance(socket, ClientConnection):
+            await stack.enter_async_context(socket)
+            with contextlib.suppress(ConnectionClosed):
+                await socket.send(HEARTBEAT)
+                answers.append(await receive(socket))
+    assert answers == [HEARTBEAT_ANSWER]
+    assert central.events == [("connected", "CP1"), ("disconnected", "CP1"), ("connected", "CP1")]
+
+
 async def test_a_charger_that_closed_its_connection_may_come_back_at_once(central: Central) -> None:
     for _ in range(5):
         async with await central.connect() as socket:

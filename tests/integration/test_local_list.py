@@ -44,4 +44,7 @@ async def test_a_newer_list_from_elsewhere_is_kept(bms: Bms, charger: Charger) -
     await ask_version(bms, charger, 9)
     await add(bms, "TAG-2")
     lists = [payload for action, payload in charger.asked if action == "SendLocalList"]
-    assert [(sent["update_type"], sent["list_version"]) for sent in lists] == [("Differential", 1), ("Differential", 10)]
+    assert [(sent["update_type"], sent["list_version"]) for sent in lists] == [
+        ("Differential", 1),
+        ("Differential", 10),
+    ]

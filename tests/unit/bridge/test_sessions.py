@@ -442,6 +442,25 @@ async def test_a_stop_sent_again_after_a_restart_is_shown_once(bench: Bench, ben
     waiting.cancel()
 
 
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_restored_stop_that_is_processed_while_it_is_sent_again(
+    steps: int, bench: Bench, benches: Callable[..., Bench]
+) -> None:
+    waiting = bench.stop(5)
+    await bench.pending(234)
+    after = benches()
+    await after.pending(234)
+    again = after.stop(5)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    after.write(255, 1)
+    assert (await again).id_tag_info in (None, ACCEPTED)
+    await until(lambda: after.word(234) == 0, "the stop is done")
+    assert [event for event in after.events if event.startswith("stop")] == ["stopped"]
+    assert after.journal.pending_stops("CP0") == []
+    waiting.cancel()
+
+
 async def test_a_start_that_was_not_processed_is_asked_again(bench: Bench, benches: Callable[..., Bench]) -> None:
     asked = bench.start()
     await bench.pending(194)

@@ -200,6 +200,14 @@ def test_a_frame_of_unknown_length_ends_with_the_silence(slave: Slave, pdu: str)
     assert answer[0] == 17
 
 
+def test_a_request_whose_first_bytes_are_a_frame_too(slave: Slave) -> None:
+    """Of the response's form: 04 00 is the CRC of what is before it, and byte count and data here."""
+    frame = bytes.fromhex("11 10 19 14 00 02 04 00 0A 01 02 A0 53")
+    for at in range(len(frame)):
+        slave.server.receive(frame[at : at + 1])
+    assert slave.executed == [(17, frame[1:-2])]
+
+
 def test_every_bit_counts(slave: Slave) -> None:
     for bit in range(8 * len(WRITE)):
         damaged = bytearray(WRITE)
@@ -356,6 +364,14 @@ def test_the_longest_request(slave: Slave) -> None:
     assert slave.hear(frame) == with_crc("11 10 0000 007B")
 
 
+def test_what_is_left_of_too_many_bytes_begins_no_frame(slave: Slave) -> None:
+    slave.server.receive(bytes([0x55]) * 100 + BROADCAST + bytes([0x55]) * 248)
+    slave.server.receive(b"\x55")
+    slave.server.receive(bytes([0x55]) * 100 + WRITE + bytes([0x55]) * 248)
+    assert slave.hear(b"\x55") is None
+    assert slave.executed == []
+
+
 # Broadcasts
 
 
@@ -369,6 +385,14 @@ def test_a_broadcast_of_unknown_length_too(slave: Slave) -> None:
     assert slave.hear(with_crc("00 41 01 02")) is None
     assert slave.executed == [(17, b"\x41\x01\x02"), (18, b"\x41\x01\x02")]
     assert slave.statistics.exceptions == 2
+
+
+def test_noise_before_a_frame_of_unknown_length(slave: Slave) -> None:
+    """Any end of any noise could be one by chance."""
+    assert slave.hear(b"\xff" + with_crc("11 41 01 02")) is None
+    slave.server.forget()
+    assert slave.executed == []
+    assert slave.statistics.bus_errors == 1
 
 
 def test_noise_is_no_broadcast(slave: Slave) -> None:
@@ -461,6 +485,27 @@ def test_a_damaged_echo_teaches_nothing(slave: Slave) -> None:
     assert slave.hear(READ_ANSWER[:-1] + b"\x55") is None
     slave.server.forget()
     assert slave.server.echoes is None
+
+
+def test_a_request_behind_a_damaged_echo_teaches_nothing(slave: Slave) -> None:
+    assert slave.hear(WRITE) == WRITE
+    assert slave.hear(b"\x55" + WRITE[1:] + READ) == READ_ANSWER
+    assert slave.server.echoes is None
+
+
+def test_an_echo_whose_first_bytes_are_a_request(slave: Slave) -> None:
+    """Reading three registers that hold 0001, 00F3, 8207: F3 82 is the CRC of what is before it."""
+    echo = bytes.fromhex("11 04 06 00 01 00 F3 82 07 41 C2")
+    RESPONSES[4] = lambda _: echo[1:-2]
+    try:
+        assert slave.hear(with_crc("11 04 0000 0003")) == echo
+        for at in range(len(echo)):
+            slave.server.receive(echo[at : at + 1])
+        assert slave.server.silence() is None
+    finally:
+        del RESPONSES[4]
+    assert len(slave.executed) == 1
+    assert slave.server.echoes is True
 
 
 def test_what_is_known_of_the_line_can_be_given(slave: Slave) -> None:

@@ -197,8 +197,9 @@ def test_an_echo_is_awaited_as_long_as_the_answer_takes(line: Pty) -> None:
         served.counted(bus_messages=2, server_messages=2)
 
 
-def test_no_answer_when_other_bytes_have_come_before_it_could_go(line: Pty) -> None:
-    """The system was busy: the master has gone on, another slave is about to answer."""
+@pytest.mark.parametrize("loop", LOOPS)
+def test_no_answer_when_the_master_has_gone_on(line: Pty, loop: str) -> None:
+    """The system was busy meanwhile: another slave is about to answer."""
     entered, release = threading.Event(), threading.Event()
 
     def busy(request: bytes) -> bytes:
@@ -206,14 +207,57 @@ def test_no_answer_when_other_bytes_have_come_before_it_could_go(line: Pty) -> N
         assert release.wait(DEADLINE)
         return request
 
-    with serve_line({17: busy}, Line(line.path, 115200)) as served:
+    with serve_line({17: busy}, Line(line.path, 115200), loop=loop) as served:
         line.send(WRITE)
         assert entered.wait(DEADLINE)
-        line.send(FOREIGN)
         time.sleep(0.005)  # the moment of the answer passes
+        line.send(FOREIGN)
         release.set()
         served.counted(bus_messages=2)
         assert line.answer() == b""
+
+
+# When bytes have come and a time is over, the event loop may tell of the time first.
+
+
+def send_unread(line: Pty, served: SerialServed, data: bytes) -> None:
+    """In the server's thread: let bytes wait at its port."""
+    line.send(data)
+    port, end = served.server._port, time.monotonic() + DEADLINE
+    while port is None or port.in_waiting < len(data):
+        assert time.monotonic() < end
+
+
+def test_no_silence_while_bytes_are_unread(line: Pty) -> None:
+    def execute_and_go_on(request: bytes) -> bytes:
+        served.loop.call_soon(go_on)
+        return request
+
+    def go_on() -> None:
+        send_unread(line, served, FOREIGN)
+        served.server._silent()
+
+    with serve_line({17: execute_and_go_on}, Line(line.path, 1200)) as served:
+        line.send(WRITE)
+        served.counted(bus_messages=2)
+        assert line.answer() == b""
+
+
+def test_an_echo_that_is_unread_is_not_late(line: Pty, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serial, "PATIENCE", 5.0)
+
+    def run_out_of_patience() -> None:
+        send_unread(line, served, WRITE)
+        served.server._quiet_since = 0.0
+        served.server._impatient()
+
+    with serve_line({17: execute}, Line(line.path, 115200)) as served:
+        line.send(WRITE)
+        assert line.receive(8) == WRITE
+        served.inside(run_out_of_patience)
+        line.send(READ)
+        assert line.receive(11) == READ_ANSWER
+        served.counted(bus_messages=2, server_messages=2)
 
 
 def test_trace_shows_frames(served: SerialServed, line: Pty) -> None:
