@@ -18,7 +18,7 @@ from ampgate.trace import Trace
 from tests.conformance.modbus_server import DEADLINE, LOOPS, Served
 
 SILENCE = 0.04
-"""Seconds without a byte after which nothing comes any more: several times the longest wait of the server."""
+"""Seconds without a byte after which nothing comes any more: many times t3.5 at the rates of these tests."""
 
 
 class Pty:

@@ -42,6 +42,8 @@ from tests.integration.peers import SUBPROTOCOL, GatewayProcess, config_of, unti
 SEED = int(os.environ.get("AMPGATE_CRASH_SEED", "20260131"))
 SESSIONS = 200
 CHARGERS, CONNECTORS = 6, 2
+KILLS = 50
+"""At most, as each costs a start."""
 EVENTS_BETWEEN_KILLS = 70
 """At most. Each session has eight events or more: both peers, before and after, at its start and at its stop."""
 DEADLINE = 100.0
@@ -137,7 +139,7 @@ class Site:
     def event(self) -> None:
         """A peer does something: a moment to be killed at."""
         self._events += 1
-        if self._events >= self._kill_at:
+        if self._events >= self._kill_at and self.kills < KILLS:
             self._due.set()
 
     async def gateway(self) -> GatewayProcess:

@@ -193,11 +193,10 @@ class Server:
         if self._buffer:
             self._drop_noise()
             self._sent = b""
-        elif self._sent and self._sent[1] not in _ECHOED:
-            # It stays to be compared with, should its echo be very late.
+        elif self._sent:
             self.echoes = self.echoes or False
-        elif not self.echoes:
-            self._sent = b""
+            if self._sent[1] in _ECHOED and not self.echoes:
+                self._sent = b""  # the same frame is a repetition from now on; any other is an echo, however late
 
     def _drop_noise(self) -> None:
         self.statistics.bus_errors += bool(self._buffer)
@@ -229,9 +228,10 @@ class Server:
     def _take(self, frame: bytes, *, certain: bool = True) -> None:
         """A frame has passed on the line.
 
-        Adapters without receiver control bring every answer back, before anything else. That is learnt: from a
-        response that no master would send, or from a ``certain`` frame (no noise before it) that is something else.
-        While it is not known, a repetition counts as an echo, as answering echoes would never end.
+        Adapters without receiver control bring every answer back, before anything else. Whether this one does is
+        learnt: from a response that no master would send, from a ``certain`` frame (no noise before it) that is
+        something else, or from no byte at all (see `forget`). While it is not known, a repetition counts as an echo,
+        as answering echoes would never end.
         """
         sent, self._sent = self._sent, b""
         if frame == sent:

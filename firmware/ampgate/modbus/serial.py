@@ -27,9 +27,10 @@ RETRY_INTERVAL: Final = 2.0
 FAST: Final = 19200
 """Above this rate the silence is fixed (serial line 1.02 §2.5.1.1)."""
 FAST_SILENCE: Final = 0.00175
-PATIENCE: Final = 0.02
-"""Seconds on top of the silence after which a half frame is dropped. USB adapters and a busy system tear frames apart
-for longer than 3.5 characters, so the strict time would lose good frames."""
+PATIENCE: Final = 0.05
+"""Seconds on top of the silence after which a half frame is dropped and no echo is awaited any more. USB adapters and
+a busy system tear frames apart for longer than 3.5 characters (FTDI: 16 ms), so the strict time would lose good ones.
+"""
 
 PARITIES: Final = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 

@@ -470,11 +470,12 @@ def test_no_echo_is_learnt_from_another_request(slave: Slave) -> None:
         assert slave.hear(WRITE) == WRITE
 
 
-def test_a_repetition_after_a_pause_is_none(slave: Slave) -> None:
+def test_no_echo_is_learnt_from_the_silence_after_a_write(slave: Slave) -> None:
+    assert slave.hear(WRITE) == WRITE
+    slave.server.forget()
     for _ in range(3):
         assert slave.hear(WRITE) == WRITE
-        slave.server.forget()
-    assert len(slave.executed) == 3
+    assert len(slave.executed) == 4
 
 
 def test_a_damaged_echo_teaches_nothing(slave: Slave) -> None:
