@@ -41,11 +41,11 @@ class Parameters:
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
-    def connector(self, *, zero: bool = True) -> int:
-        """The connector id; ``zero`` says whether 0 (the charger as a whole) is allowed."""
+    def connector(self) -> int:
+        """The connector id, 0 for the charger as a whole."""
         number = int(self["connector_id"])
-        if not (0 if zero else 1) <= number <= self.context.connectors:
-            raise InvalidRequest(f"connector {number} is not {0 if zero else 1}…{self.context.connectors}")
+        if number > self.context.connectors:
+            raise InvalidRequest(f"connector {number} is not 0…{self.context.connectors}")
         return number
 
     def text(self, name: str) -> str:
