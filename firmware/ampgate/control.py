@@ -41,12 +41,9 @@ class ControlServer:
     async def start(self) -> None:
         """Listen; `ControlError` when another gateway uses this state directory or the socket cannot be made."""
         if self._path.exists():
-            try:
-                ask(self._path, "ping", timeout=1.0)
-            except ControlError:
-                self._path.unlink()  # of a gateway that was killed
-            else:
+            if _somebody_listens(self._path):
                 raise ControlError(f"another gateway is running with {self._path.parent} (option --state)")
+            self._path.unlink()  # of a gateway that was killed
         try:
             self._server = await asyncio.start_unix_server(self._serve, self._path, limit=_MAX_LINE)
         except OSError as error:
@@ -92,6 +89,19 @@ class ControlServer:
         except Exception as error:
             log.exception("control: %s failed", method.__name__)
             return {"error": str(error)}
+
+
+def _somebody_listens(path: Path) -> bool:
+    """Whether a process has this socket open, even one that does not answer."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(path))
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def ask(path: Path, method: str, timeout: float = _TIMEOUT, **parameters: Any) -> Any:
