@@ -137,7 +137,8 @@ class Meter:
     def _show(self, samples: Iterable[SampledValue]) -> None:
         points, units = self._points, self._units
         given: set[str] = set()
-        partial: list[tuple[_Route, float]] = []
+        # By phase, so that one that is sent as L1 and as L1-N counts once.
+        partial: dict[tuple[str, str], tuple[_Route, float]] = {}
         for sample in samples:
             number = _number(sample)
             # The neutral, phase to phase and what the standard does not know have no register.
@@ -152,9 +153,9 @@ class Meter:
                 points[route.key].set(number)
                 given.add(route.measurand)
             else:
-                partial.append((route, number))
+                partial[route.measurand, _PHASES.get(sample.phase or "", "")] = route, number
         if partial:
-            self._show_partial(partial, given)
+            self._show_partial(partial.values(), given)
 
     def _show_partial(self, readings: Iterable[tuple[_Route, float]], given: set[str]) -> None:
         """Show what stands in for a value that the message does not give."""

@@ -166,6 +166,12 @@ def test_powers_of_phases_add_up(bench: Bench) -> None:
     assert bench.float(POWER) == 3006
 
 
+def test_a_phase_under_two_names_counts_once(bench: Bench) -> None:
+    names = ("L1", "L2", "L3", "L1-N", "L2-N", "L3-N")
+    bench.send(*({"value": "1000", "measurand": "Power.Active.Import", "phase": name} for name in names))
+    assert bench.float(POWER) == 3000
+
+
 def test_energies_of_phases_add_up(bench: Bench) -> None:
     bench.send(*({"value": f"0.{line}", "unit": "kWh", "phase": f"L{line}-N"} for line in (1, 2, 3)))
     assert bench.floats(ENERGY) == [0.6]
