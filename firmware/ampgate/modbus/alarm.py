@@ -67,7 +67,7 @@ if sys.platform != "linux":
         return -1
 
     def _set(fd: int, moment: float) -> None:
-        raise NotImplementedError
+        """Never called, as there is no timer."""
 
 elif sys.version_info >= (3, 13):
 
