@@ -7,10 +7,10 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import uvloop
 
@@ -23,6 +23,7 @@ LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
 }
 DEADLINE = 10.0
+_S = TypeVar("_S")
 
 
 class Served:
@@ -62,6 +63,36 @@ class Served:
 
 
 @contextmanager
+def in_thread(loop: str, start: Callable[[], Awaitable[_S]], stop: Callable[[_S], Awaitable[None]]) -> Iterator[_S]:
+    """Start something in an event loop of its own, stop it there at the end; exceptions in callbacks fail the test."""
+    started: Future[tuple[_S, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    failures: list[str] = []
+
+    async def body() -> None:
+        running = asyncio.get_running_loop()
+        running.set_exception_handler(lambda _, context: failures.append(str(context)))
+        served, end = await start(), asyncio.Event()
+        started.set_result((served, running, end))
+        await end.wait()
+        await stop(served)
+
+    def main() -> None:
+        with asyncio.Runner(debug=True, loop_factory=LOOPS[loop]) as runner:
+            runner.run(body())
+
+    thread = threading.Thread(target=main, daemon=True)
+    thread.start()
+    served, running, end = started.result(DEADLINE)
+    try:
+        yield served
+    finally:
+        running.call_soon_threadsafe(end.set)
+        thread.join(DEADLINE)
+    assert not thread.is_alive(), "the server did not stop"
+    assert not failures, failures
+
+
+@contextmanager
 def serve(
     units: Mapping[int, Executor],
     *,
@@ -71,32 +102,13 @@ def serve(
     trace: Trace | None = None,
 ) -> Iterator[Served]:
     """Run a server on a free port of 127.0.0.1 until the block ends; exceptions in its callbacks fail the test."""
-    started: Future[tuple[Served, asyncio.Event]] = Future()
-    failures: list[str] = []
 
-    async def body() -> None:
-        running = asyncio.get_running_loop()
-        running.set_exception_handler(lambda _, context: failures.append(str(context)))
+    async def start() -> Served:
         server = TcpServer(units, max_clients=max_clients, allow=allow, trace=trace)
-        stop = asyncio.Event()
-        started.set_result((Served(server, await server.start("127.0.0.1", 0), running), stop))
-        await stop.wait()
-        await server.stop()
+        return Served(server, await server.start("127.0.0.1", 0), asyncio.get_running_loop())
 
-    def main() -> None:
-        with asyncio.Runner(debug=True, loop_factory=LOOPS[loop]) as runner:
-            runner.run(body())
-
-    thread = threading.Thread(target=main, daemon=True)
-    thread.start()
-    served, stop = started.result(DEADLINE)
-    try:
+    with in_thread(loop, start, lambda served: served.server.stop()) as served:
         yield served
-    finally:
-        served.loop.call_soon_threadsafe(stop.set)
-        thread.join(DEADLINE)
-    assert not thread.is_alive(), "the server did not stop"
-    assert not failures, failures
 
 
 def adu(transaction: int, unit: int, pdu: bytes) -> bytes:

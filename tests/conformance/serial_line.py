@@ -9,13 +9,12 @@ import threading
 import time
 import tty
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 
 from ampgate.modbus.rtu import Execute, Server
 from ampgate.modbus.serial import Line, SerialServer
 from ampgate.trace import Trace
-from tests.conformance.modbus_server import DEADLINE, LOOPS, Served
+from tests.conformance.modbus_server import DEADLINE, Served, in_thread
 
 SILENCE = 0.04
 """Seconds without a byte after which nothing comes any more: many times t3.5 at the rates of these tests."""
@@ -129,32 +128,13 @@ def serve_line(
     wait: bool = True,
 ) -> Iterator[SerialServed]:
     """Run a server on a line until the block ends; exceptions in its callbacks fail the test."""
-    started: Future[tuple[SerialServed, asyncio.Event]] = Future()
-    failures: list[str] = []
 
-    async def body() -> None:
-        running = asyncio.get_running_loop()
-        running.set_exception_handler(lambda _, context: failures.append(str(context)))
+    async def start() -> SerialServed:
         server = SerialServer(Server(units, server_id), line, trace=trace)
         server.start()
-        stop = asyncio.Event()
-        started.set_result((SerialServed(server, running), stop))
-        await stop.wait()
-        await server.stop()
+        return SerialServed(server, asyncio.get_running_loop())
 
-    def main() -> None:
-        with asyncio.Runner(debug=True, loop_factory=LOOPS[loop]) as runner:
-            runner.run(body())
-
-    thread = threading.Thread(target=main, daemon=True)
-    thread.start()
-    served, stop = started.result(DEADLINE)
-    try:
+    with in_thread(loop, start, lambda served: served.server.stop()) as served:
         if wait:
             served.eventually(lambda: served.server.open)
         yield served
-    finally:
-        served.loop.call_soon_threadsafe(stop.set)
-        thread.join(DEADLINE)
-    assert not thread.is_alive(), "the server did not stop"
-    assert not failures, failures
