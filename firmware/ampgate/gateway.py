@@ -133,9 +133,10 @@ class Gateway:
     async def stop(self) -> None:
         """Close everything; chargers are told that the gateway goes away."""
         await self.central.stop()
-        await self.bridge.close()
+        # The BMS before the handshakes: what it is told is processed has to be in the journal, to the last moment.
         await self.tcp.stop()
         await self.rtu.stop()
+        await self.bridge.close()
         await self.control.stop()
         await self.journal.flush()
         self.journal.close()
