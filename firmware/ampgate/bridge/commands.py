@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from ampgate.bridge.results import Result
 from ampgate.ocpp import v16
 from ampgate.ocpp.rpc import CallError
 from ampgate.registers.image import Point
+from ampgate.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Commands:
         self._points = points
         self._local_list = local_list
         self._activity = activity
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         for operation in OPERATIONS:
             block = Block(operation.group, points, operation.initial, operation.shared)
             block.on_flag(partial(self._operate, operation, block))
@@ -67,13 +67,11 @@ class Commands:
             with contextlib.suppress(CallError, TimeoutError, ConnectionError):
                 await self._call(v16.TriggerMessageRequest(requested_message=v16.MessageTrigger.STATUS_NOTIFICATION))
 
-        self._spawn(run())
+        self._tasks.start(run())
 
     async def close(self) -> None:
         """End all operations."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     def _operate(self, operation: Operation, block: Block) -> None:
         parameters = block.snapshot(self._context)
@@ -86,11 +84,11 @@ class Commands:
                 self._local_list.heard(response.list_version)
             return outcome(response)
 
-        self._spawn(self._finish(block, work, shows))
+        self._tasks.start(self._finish(block, work, shows))
 
     def _edit_local_list(self, block: Block) -> None:
         parameters = block.snapshot(self._context)
-        self._spawn(self._finish(block, lambda: self._local_list.edit(parameters, self._call), {}))
+        self._tasks.start(self._finish(block, lambda: self._local_list.edit(parameters, self._call), {}))
 
     async def _finish(self, block: Block, work: Callable[[], Awaitable[Result]], shows: Mapping[str, Any]) -> None:
         result = await self._result(block.group.replace("_", " "), work)
@@ -109,7 +107,7 @@ class Commands:
             self._points["charger_state.unlock_result"].set(await self._result(f"unlock connector {number}", work))
             point.set(0)
 
-        self._spawn(run())
+        self._tasks.start(run())
 
     def _change_availability(self, number: int, restore: Callable[[], None], value: int) -> None:
         kind = v16.AvailabilityType.OPERATIVE if value else v16.AvailabilityType.INOPERATIVE
@@ -123,7 +121,7 @@ class Commands:
             if result not in (Result.ACCEPTED, Result.SCHEDULED):
                 restore()
 
-        self._spawn(run())
+        self._tasks.start(run())
 
     async def _result(self, what: str, work: Callable[[], Awaitable[Result]]) -> Result:
         """What became of an operation; every way to fail has its own number."""
@@ -144,8 +142,3 @@ class Commands:
             result, reason = Result.FAILED, "see the log"
         self._activity.add(self._id, f"BMS: {what}: {result.words}{f' ({reason})' if reason else ''}")
         return result
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -20,6 +20,7 @@ from ampgate.bridge.results import StatusOrder, numbers
 from ampgate.journal import Journal, PendingStop
 from ampgate.ocpp import v16
 from ampgate.registers.image import Point
+from ampgate.tasks import Tasks
 
 
 class Transaction(msgspec.Struct, frozen=True):
@@ -71,7 +72,7 @@ class Sessions:
         self.running: dict[int, Transaction] = {}
         """Running transactions by id."""
         self._answers: dict[str, asyncio.Task[Any]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
 
     def restore(self) -> None:
         """Show what the journal knows: running transactions, then the stops that the BMS has still to process."""
@@ -82,9 +83,7 @@ class Sessions:
 
     async def close(self) -> None:
         """End all handshakes; what is pending stays in the journal."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     @property
     def waiting(self) -> list[str]:
@@ -224,7 +223,7 @@ class Sessions:
     def _queue(self, stop: PendingStop) -> asyncio.Task[v16.StopTransactionResponse]:
         request = v16.decode(v16.StopTransactionRequest, stop.request)
         self._settings.transaction_ids.keep(request.transaction)
-        return self._spawn(self._present_stop(stop, request))
+        return self._tasks.start(self._present_stop(stop, request))
 
     async def _present_stop(
         self, stop: PendingStop, request: v16.StopTransactionRequest
@@ -277,19 +276,12 @@ class Sessions:
             return answer
         task = self._answers.get(message)
         if task is None:
-            task = self._spawn(work())
+            task = self._tasks.start(work())
             self._answers[message] = task
             task.add_done_callback(lambda _: self._answers.pop(message, None))
         # The connection may go before the BMS has answered; the handshake goes on without it.
         result: v16.Message = await asyncio.shield(task)
         return result
-
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run something that outlives the connection."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     def _tell(self, text: str) -> None:
         self._settings.activity.add(self._id, text)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed
 
 from ampgate.ocpp import rpc, v16
+from ampgate.tasks import Tasks
 from ampgate.trace import Trace
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Link:
         self._turn = asyncio.Lock()
         self._answer: asyncio.Future[v16.Message] | None = None
         self._room = asyncio.Semaphore(MAX_UNANSWERED)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._garbage = 0
         self.last_received = time.monotonic()
 
@@ -79,15 +80,14 @@ class Link:
         """Read and answer until the connection closes; raises nothing for what the peer sends."""
         receive = self._websocket.recv
         if self._ping_interval:
-            self._start(self._keep_alive())
+            self._tasks.start(self._keep_alive())
         try:
             while True:
                 await self._received(await receive(decode=False))
         except ConnectionClosed:
             pass
         finally:
-            for task in list(self._tasks):
-                task.cancel()
+            self._tasks.cancel()
             if self._answer is not None and not self._answer.done():
                 self._answer.set_exception(ConnectionError(f"{self._peer}: connection closed"))
 
@@ -177,14 +177,7 @@ class Link:
             await self._send(self.rpc.result(call, answer))
             return
         await self._room.acquire()
-        self._start(self._answer_later(call, answer)).add_done_callback(lambda _: self._room.release())
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something that ends with the connection."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        self._tasks.start(self._answer_later(call, answer)).add_done_callback(lambda _: self._room.release())
 
     async def _answer_later(self, call: rpc.Call, answer: Awaitable[v16.Message]) -> None:
         try:
