@@ -59,8 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--modbus-port", type=int, default=5020, help="Modbus TCP port of the demo (default 5020)")
     run.add_argument("--ocpp-port", type=int, default=9000, help="OCPP port of the demo (default 9000)")
     run.add_argument("--duration", type=float, help="end the demo after this many seconds")
+    run.set_defaults(defaults=None, system_clock=False)
 
-    _gateway_options(add("gateway", _gateway, "Run the gateway process alone."))
+    gateway = add("gateway", _gateway, "Run the gateway process alone.")
+    _gateway_options(gateway)
+    gateway.add_argument("--defaults", type=Path, help="configuration to take while there is no configuration file")
+    gateway.add_argument(
+        "--system-clock", action="store_true", help="set the system's clock when the BMS does (needs CAP_SYS_TIME)"
+    )
 
     check = add("check", _check, "Check a configuration file and show the addresses that result from it.")
     _config_option(check)
@@ -78,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument("--count", type=int, default=50, help="number of frames (default 50)")
 
     _simulate_options(add("simulate", _simulate, "Run simulated chargers against any central system."))
+
+    _device_options(add("network", _device, "Show or change the network settings of the device."), "network")
+    _device_options(add("factory-reset", _device, "Set the device back to factory settings."), "factory-reset")
     return parser
 
 
@@ -128,14 +137,20 @@ def _run(options: argparse.Namespace) -> int:
 def _gateway(options: argparse.Namespace) -> int:
     from ampgate import gateway
 
-    config = load(options.config)
+    config = load(_configuration(options))
     logs.start(options.log, options.log_level)
     try:
         with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner:
-            runner.run(gateway.run(config, options.state))
+            runner.run(gateway.run(config, options.state, system_clock=options.system_clock))
     except gateway.StartError as error:
         return _fail(str(error))
     return 0
+
+
+def _configuration(options: argparse.Namespace) -> Path:
+    defaults: Path | None = options.defaults
+    path: Path = options.config
+    return path if defaults is None or path.exists() else defaults
 
 
 def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -256,3 +271,18 @@ def _simulate(options: argparse.Namespace) -> int:
     from ampgate.simulator import command
 
     return command.run(options)
+
+
+def _device_options(parser: argparse.ArgumentParser, command: str) -> None:
+    from ampgate.system import command as device
+
+    device.add_arguments(parser, command)
+
+
+def _device(options: argparse.Namespace) -> int:
+    from ampgate.system import command as device
+
+    try:
+        return device.run(options)
+    except device.DeviceError as error:
+        return _fail(*error.reasons)

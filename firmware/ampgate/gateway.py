@@ -33,6 +33,7 @@ from ampgate.modbus.tcp import TcpServer
 from ampgate.ocpp.server import CentralSystem
 from ampgate.registers.layout import ChargerShape
 from ampgate.registers.site import Site
+from ampgate.system import clock, identity
 from ampgate.trace import Trace
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def register_site(config: Config) -> Site:
 class Gateway:
     """All rooms of one gateway, built from a configuration."""
 
-    def __init__(self, config: Config, state: Path) -> None:
+    def __init__(self, config: Config, state: Path, *, system_clock: bool = False) -> None:
         try:
             state.mkdir(parents=True, exist_ok=True)
             self.journal = Journal(state / FILE_NAME)
@@ -82,6 +83,7 @@ class Gateway:
             heartbeat_timeout=config.bms.heartbeat_timeout,
             status_order=config.modbus.status_order,
             zone=ZoneInfo(config.gateway.timezone),
+            adjust=clock.adjust if system_clock else None,
             version=__version__,
             counters=self._counters,
         )
@@ -227,14 +229,17 @@ class Gateway:
 
 
 def _units(config: Config, site: Site) -> dict[int, Executor]:
-    identity = Identity(
-        vendor="ampgate",
-        product_code="ampgate",
+    device = identity.read()
+    answer = Identity(
+        vendor=device.vendor,
+        product_code=device.product_code,
         revision=__version__,
-        product_name="ampgate OCPP gateway",
+        url=device.url,
+        product_name=device.product_name,
+        model_name=device.board,
         application_name=config.gateway.name,
     )
-    return {config.modbus.unit_id + number: Executor(image, identity) for number, image in enumerate(site.images)}
+    return {config.modbus.unit_id + number: Executor(image, answer) for number, image in enumerate(site.images)}
 
 
 async def _listen(table: str, server: TcpServer | CentralSystem, host: str, port: int) -> int:
@@ -249,14 +254,17 @@ async def _listen(table: str, server: TcpServer | CentralSystem, host: str, port
         raise StartError(f"{table}: cannot listen on {host}:{port}: {error}; see {table}.host and .port") from error
 
 
-async def run(config: Config, state: Path) -> None:
-    """Run a gateway until SIGTERM or SIGINT; `StartError` when it cannot start."""
+async def run(config: Config, state: Path, *, system_clock: bool = False) -> None:
+    """Run a gateway until SIGTERM or SIGINT; `StartError` when it cannot start.
+
+    ``system_clock`` lets the BMS set the clock of the whole device, not only the gateway's.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     notifier = sdnotify.SystemdNotifier()
-    gateway = Gateway(config, state)
+    gateway = Gateway(config, state, system_clock=system_clock)
     async with gateway.running():
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
@@ -269,10 +277,15 @@ async def run(config: Config, state: Path) -> None:
 
 
 async def _tick_until(stop: asyncio.Event, gateway: Gateway, notifier: sdnotify.SystemdNotifier) -> None:
-    """Once a second: the clock registers, and a sign of life for systemd's watchdog when it asks for one."""
+    """Once a second: the clock registers, what systemd shows, and a sign of life when its watchdog asks for one."""
     watchdog = "WATCHDOG_USEC" in os.environ
+    told = -1
     while not stop.is_set():
         gateway.bridge.tick()
+        connected = len(gateway.central.links)
+        if connected != told:
+            told = connected
+            notifier.notify(f"STATUS=chargers connected: {connected} of {len(gateway.config.charger)}")
         if watchdog:
             notifier.notify("WATCHDOG=1")
         with contextlib.suppress(TimeoutError):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import UTC, tzinfo
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, timedelta, tzinfo
 from typing import Any, Final
 
 from ampgate.bridge.activity import Activity
@@ -26,7 +26,7 @@ class Bridge:
 
     ``heartbeat_interval`` is what chargers are told, ``answer_timeout`` how long a request waits for the BMS and
     ``heartbeat_timeout`` how long the BMS may be silent before it counts as absent, all in seconds. ``counters`` gives
-    what the extension registers show of the gateway's other rooms.
+    what the extension registers show of the gateway's other rooms; ``adjust`` sets the system's clock, see `Clock`.
     """
 
     def __init__(
@@ -41,12 +41,13 @@ class Bridge:
         heartbeat_timeout: float = 60.0,
         status_order: StatusOrder = StatusOrder.MANUAL,
         zone: tzinfo = UTC,
+        adjust: Callable[[timedelta], bool] | None = None,
         version: str = "",
         counters: Counters = dict,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.activity = Activity()
-        self.clock = Clock(site.gateway, zone=zone, monotonic=loop.time)
+        self.clock = Clock(site.gateway, zone=zone, monotonic=loop.time, adjust=adjust)
         self.presence = Presence(site.gateway["bms.heartbeat"], heartbeat_timeout, loop.time, self.activity)
         settings = Settings(
             now=self.clock.now,
