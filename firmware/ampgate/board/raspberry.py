@@ -144,11 +144,12 @@ class _Tca9534:
         smbus, device, address = self._library.load(), self._place.device, self._place.address
         where = f"I²C bus {device}"
         try:
-            if self._bus is None:
-                self._bus = smbus.SMBus(device)
+            bus = self._bus
+            if bus is None:
+                bus = self._bus = smbus.SMBus(device)
             where = f"expander at 0x{address:02x} on {device}"
             for register, value in writes:
-                self._bus.write_byte_data(address, register, value)
-            return 0 if read is None else int(self._bus.read_byte_data(address, read))
+                bus.write_byte_data(address, register, value)
+            return 0 if read is None else int(bus.read_byte_data(address, read))
         except OSError as error:
             raise Fault(f"{self._parts}: {where} cannot be used: {error.strerror or error}") from error
