@@ -149,8 +149,9 @@ async def test_the_extension_registers_count(make: Make) -> None:
 
 def test_what_a_configuration_means() -> None:
     settings = config("[modbus.rtu]\ndevice = '/dev/ttyX'\nbaudrate = 19200\nparity = 'odd'\nstopbits = 2\n")
-    line = serial_line(settings)
+    line = serial_line(settings, "/dev/ttyBoard")
     assert (line.device, line.baudrate, line.parity, line.stopbits) == ("/dev/ttyX", 19200, "odd", 2)
+    assert serial_line(config(), "/dev/ttyBoard").device == "/dev/ttyBoard"
     assert len(register_site(settings).images) == 1
 
 
