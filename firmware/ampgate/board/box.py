@@ -22,7 +22,7 @@ from ampgate.board.simulated import SimulatedBackend
 log = logging.getLogger(__name__)
 
 POLL_INTERVAL: Final = 1.0
-"""Seconds between two looks at the DIP switch."""
+"""Seconds between two looks at the DIP switch, and at what is wrong."""
 STUCK: Final = 5.0
 """Seconds after which a transfer on the I²C bus counts as stuck."""
 _STOP_TIMEOUT: Final = 2.0
@@ -53,7 +53,9 @@ class Box:
         self._thread = threading.Thread(target=self._watch_expander, name="expander", daemon=True)
         self._end = threading.Event()
         self._transfer_since: float | None = None
+        self._trouble: Trouble | None = None
         self._told: set[str] = set()
+        self._next_look = 0.0
         self.at_start: Switches | None = None
         """The DIP switch at the start, None while it could not be read."""
         self.present: Switches | None = None
@@ -155,20 +157,24 @@ class Box:
 
     def _step(self) -> None:
         loop = asyncio.get_running_loop()
-        signs = self._signs()
-        self._panel.step(signs._replace(trouble=self._worst(signs.trouble)))
-        self._tell()
+        if self._due >= self._next_look:
+            self._next_look = self._due + POLL_INTERVAL
+            self._look()
+        self._panel.step(self._worst(self._signs()))
         # After a delay go on from now: to catch up would only flicker.
         self._due = max(self._due + STEP, loop.time())
         self._timer = loop.call_at(self._due, self._step)
 
-    def _worst(self, trouble: Trouble | None) -> Trouble | None:
-        alarm = self.alarm
-        own = Trouble.SWITCHES if alarm & Alarm.SWITCHES_DIFFER else Trouble.PARTS if alarm else None
-        return min((one for one in (trouble, own) if one is not None), default=None)
+    def _worst(self, signs: Signs) -> Signs:
+        """These signs with the box's own trouble, when that is the smaller number."""
+        if self._trouble is None or (signs.trouble is not None and signs.trouble < self._trouble):
+            return signs
+        return signs._replace(trouble=self._trouble)
 
-    def _tell(self) -> None:
-        alarms = set(self.alarms)
+    def _look(self) -> None:
+        """See what is wrong, and tell what has changed."""
+        alarm, alarms = self.alarm, set(self.alarms)
+        self._trouble = Trouble.SWITCHES if alarm & Alarm.SWITCHES_DIFFER else Trouble.PARTS if alarm else None
         for text in sorted(alarms - self._told):
             log.error("%s", text)
         for text in sorted(self._told - alarms):

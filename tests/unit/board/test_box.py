@@ -189,8 +189,8 @@ async def test_of_two_troubles_the_smaller_number_shows(run: Run, parts: Parts) 
         await until(lambda: box.alarms, "the alarm")
         red = box.board.lamps["feedback_red"]
         await until(lambda: red.switched >= 2 * Trouble.SERIAL_PORT, "two flashes")
-        assert box._worst(Trouble.SERIAL_PORT) is Trouble.SERIAL_PORT
-        assert box._worst(None) is Trouble.PARTS
+        assert box._worst(IDLE._replace(trouble=Trouble.SERIAL_PORT)).trouble is Trouble.SERIAL_PORT
+        assert box._worst(IDLE).trouble is Trouble.PARTS
 
 
 async def test_after_a_delay_nothing_is_caught_up(run: Run, parts: Parts) -> None:
