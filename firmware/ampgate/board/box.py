@@ -74,8 +74,11 @@ class Box:
             return
         self._timer.cancel()
         self._end.set()
-        await asyncio.to_thread(self._thread.join, _STOP_TIMEOUT)  # no longer: a stuck bus must not hold up the end
-        self.board.close()
+        await asyncio.to_thread(self._thread.join, _STOP_TIMEOUT)
+        if self._thread.is_alive():  # a stuck bus, still in use there, must not hold up the end
+            self.board.darken()
+        else:
+            self.board.close()
 
     @property
     def wanted(self) -> Resistors | None:

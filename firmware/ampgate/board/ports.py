@@ -170,8 +170,12 @@ class Board:
             lamp.write()
         self.button.pressed()
 
-    def close(self) -> None:
-        """Put the lamps out and give the lines back; termination and bias stay."""
+    def darken(self) -> None:
+        """Put the lamps out."""
         for lamp in self.lamps.values():
             lamp.set(False)
+
+    def close(self) -> None:
+        """Put the lamps out and give lines and bus back; termination and bias stay."""
+        self.darken()
         self.backend.close()

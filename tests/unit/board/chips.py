@@ -35,12 +35,15 @@ class Gpio(ModuleType):
         self.set_up = 0
         self._directions: dict[int, int] = {}
         self._mode: int | None = None
+        self.chip_missing = False
 
     def setwarnings(self, on: bool) -> None:
         pass
 
     def setmode(self, mode: int) -> None:
         assert mode == self.BCM
+        if self.chip_missing:
+            raise GpioError("can not open gpiochip")
         self._mode = mode
 
     def setup(self, line: int, direction: int, pull_up_down: int = 0, initial: Any = None) -> None:
@@ -70,6 +73,8 @@ class Gpio(ModuleType):
 
     def cleanup(self, lines: list[int]) -> None:
         for line in lines:
+            if line not in self.levels:
+                raise GpioError("I/O error")
             del self._directions[line]
             self.levels[line] = False
 

@@ -38,6 +38,7 @@ class Parts(SimulatedBackend):
         self.dark = False
         self.answers = threading.Event()
         self.answers.set()
+        self.closed = False
         self.applied: list[tuple[bool, bool]] = []
 
     def switches(self) -> Switches:
@@ -51,6 +52,9 @@ class Parts(SimulatedBackend):
             raise Fault("no expander")
         super().resistors(termination, bias)
         self.applied.append((termination, bias))
+
+    def close(self) -> None:
+        self.closed = True
 
     def lamp(self, name: str, on: bool) -> None:
         if self.dark:
@@ -99,6 +103,7 @@ async def test_the_dip_switch_counts_as_it_was_at_the_start(run: Run, parts: Par
         assert box.registers() == {"dip_switch": 7, "dip_switch_now": 0, "termination": 1, "bias": 1}
         assert box.alarms == []
     assert (parts.termination, parts.bias) == (True, True)
+    assert parts.closed
 
 
 async def test_one_bias_switch_alone(run: Run, parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
@@ -155,6 +160,8 @@ async def test_a_stuck_bus_delays_nobody(run: Run, parts: Parts, monkeypatch: py
     assert time.monotonic() - ending < DEADLINE / 2
     parts.answers.set()
     await asyncio.to_thread(box._thread.join, DEADLINE)
+    assert not any(parts.lamps.values())
+    assert not parts.closed  # the bus was still in use
 
 
 async def test_a_bus_that_comes_loose_again(run: Run, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:

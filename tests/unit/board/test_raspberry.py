@@ -93,6 +93,20 @@ def test_a_line_that_fails_later(bench: ChipBench, board: Board) -> None:
     assert board.alarms == ["lamp button: GPIO 27 cannot be used: I/O error"]
 
 
+def test_a_chip_that_is_missing_comes_back(bench: ChipBench) -> None:
+    bench.gpio.chip_missing = True
+    bench.board.open()
+    assert bench.board.alarms == ["lamps and push button: the GPIO chip cannot be used: can not open gpiochip"]
+    bench.gpio.chip_missing = False
+    bench.board.lamps["button"].set(True)
+    assert bench.lit() == {"button"}
+
+
+def test_lines_that_cannot_be_given_back(bench: ChipBench, board: Board) -> None:
+    bench.gpio.levels.clear()
+    board.close()
+
+
 def test_lines_are_set_up_once(bench: ChipBench, board: Board) -> None:
     lamp = board.lamps["ethernet"]
     for _ in range(3):
