@@ -74,6 +74,24 @@ def test_systemd_finds_nothing_wrong(root):
     assert not ours
 
 
+def test_the_device_starts_without_an_ordering_cycle(root):
+    """With the mounts of fstab, and everything enabled that the presets enable."""
+    mounts = root / "etc/systemd/system"
+    generator = Path("/usr/lib/systemd/system-generators/systemd-fstab-generator")
+    subprocess.run(["systemctl", f"--root={root}", "preset-all"], check=True, capture_output=True)
+    environment = {"SYSTEMD_FSTAB": str(root / "etc/fstab"), "PATH": "/usr/bin:/bin"}
+    subprocess.run([generator, mounts, mounts, mounts], check=True, env=environment)
+    assert (mounts / "data.mount").exists()
+    assert (mounts / "multi-user.target.wants/ampgate-gateway.service").is_symlink()
+    found = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", f"--root={root}", "multi-user.target"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "cycle" not in found.stdout + found.stderr
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_service_is_sandboxed(root, name):
     found = subprocess.run(
