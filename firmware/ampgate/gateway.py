@@ -315,7 +315,7 @@ async def run(config: Config, state: Path, board: Path | None = None, *, system_
 async def _tick_until(stop: asyncio.Event, gateway: Gateway, notifier: sdnotify.SystemdNotifier) -> None:
     """Once a second: the clock registers, what systemd shows, and a sign of life when its watchdog asks for one."""
     watchdog = "WATCHDOG_USEC" in os.environ
-    told = -1
+    told = 0
     while not stop.is_set():
         gateway.bridge.tick()
         connected = len(gateway.central.links)

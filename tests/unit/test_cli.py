@@ -404,8 +404,9 @@ def test_the_gateway_is_run(command: str, loop: str, site: Path, state: Path, mo
 
     seen = []
 
-    async def run(config: Any, directory: Path, board: Path | None) -> None:
+    async def run(config: Any, directory: Path, board: Path | None, *, system_clock: bool) -> None:
         assert board == Path("board.toml")
+        assert not system_clock
         seen.append((config.charger[0].id, directory, type(asyncio.get_running_loop()).__module__.partition(".")[0]))
 
     monkeypatch.setattr(gateway, "run", run)
@@ -419,13 +420,34 @@ def test_the_gateway_is_run(command: str, loop: str, site: Path, state: Path, mo
 def test_a_gateway_that_cannot_start(site: Path, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     from ampgate import gateway, logs
 
-    async def run(config: Any, directory: Path, board: Path | None) -> None:
+    async def run(config: Any, directory: Path, board: Path | None, **options: bool) -> None:
         raise StartError("the port is taken")
 
     monkeypatch.setattr(gateway, "run", run)
     monkeypatch.setattr(logs, "start", lambda style, level: None)
     assert main(["gateway", "--config", str(site), "--state", str(state)]) == 1
     assert capsys.readouterr().err == "ampgate: the port is taken\n"
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_the_device_has_defaults_until_something_is_saved(
+    saved: bool, site: Path, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ampgate import gateway, logs
+
+    defaults = tmp_path / "defaults.toml"
+    defaults.write_text("[gateway]\nname = 'new'\n")
+    seen = []
+
+    async def run(config: Any, directory: Path, *, system_clock: bool) -> None:
+        seen.append((config.gateway.name, system_clock))
+
+    monkeypatch.setattr(gateway, "run", run)
+    monkeypatch.setattr(logs, "start", lambda style, level: None)
+    path = site if saved else tmp_path / "missing.toml"
+    arguments = ["--config", str(path), "--defaults", str(defaults), "--state", str(state), "--system-clock"]
+    assert main(["gateway", *arguments]) == 0
+    assert seen == [("ampgate" if saved else "new", True)]
 
 
 def test_without_uvloop_the_standard_loop_does(monkeypatch: pytest.MonkeyPatch) -> None:

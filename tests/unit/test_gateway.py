@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sdnotify
@@ -273,6 +274,32 @@ async def _make(state: Path, board: Path | None = None) -> None:
     Gateway(config(), state, board)
 
 
+async def test_the_device_says_who_it_is(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Read Device Identification (§6.21), regular objects: the names of the image."""
+    release = tmp_path / "release"
+    release.write_text('AMPGATE_VENDOR="Somebody"\nAMPGATE_URL="https://example.com"\nAMPGATE_BOARD="cm4"\n')
+    read = gateway_module.identity.read
+    monkeypatch.setattr(gateway_module.identity, "read", lambda: read(release))
+    gateway = make()
+    async with gateway.running():
+        basic = await modbus(gateway, bytes([0x2B, 0x0E, 1, 0]))
+        regular = await modbus(gateway, bytes([0x2B, 0x0E, 2, 3]))
+    assert b"Somebody" in basic
+    assert b"https://example.com" in regular
+    assert b"cm4" in regular
+
+
+async def test_the_bms_sets_the_clock_of_the_device(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: list[Any] = []
+    monkeypatch.setattr(gateway_module.clock, "adjust", lambda change: changes.append(change) or True)
+    gateway = Gateway(config(), state, system_clock=True)
+    async with gateway.running():
+        date = struct.pack(">BHHB6H", 16, 1, 6, 12, 0, 0, 12, 1, 1, 2040)
+        assert (await modbus(gateway, date))[0] == 16
+    (change,) = changes
+    assert change.days > 365
+
+
 # The process
 
 
@@ -348,3 +375,21 @@ async def test_the_registers_are_brought_up_to_date_every_second(state: Path, mo
     signal.raise_signal(signal.SIGTERM)
     await running
     assert ticks[1] - ticks[0] >= 0.99
+
+
+async def test_systemd_shows_how_many_chargers_are_connected(
+    state: Path, systemd: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Gateway] = []
+
+    def keep(*arguments: Any, **options: Any) -> Gateway:
+        started.append(Gateway(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(gateway_module, "Gateway", keep)
+    running = asyncio.create_task(run(config(), state / "state"))
+    await until(lambda: systemd.told, "readiness")
+    async with connect(f"ws://127.0.0.1:{started[0].ocpp_port}/CP1", subprotocols=["ocpp1.6"]):
+        await until(lambda: "STATUS=chargers connected: 1 of 1" in systemd.told, "the charger in the status")
+    signal.raise_signal(signal.SIGTERM)
+    await running

@@ -32,13 +32,17 @@ class ResetError(Exception):
     """A step of the reset failed: which and why."""
 
 
+@dataclass
 class Environment:
     """The variables of the boot loader (libubootenv)."""
+
+    config: Path = Path("/etc/fw_env.config")
 
     def requested(self) -> bool:
         """Whether a reset is asked for; no when the environment cannot be read."""
         try:
-            result = subprocess.run(["fw_printenv", "-n", VARIABLE], capture_output=True, text=True, check=False)
+            words = ["fw_printenv", "-c", str(self.config), "-n", VARIABLE]
+            result = subprocess.run(words, capture_output=True, text=True, check=False)
         except OSError as error:
             log.error("factory reset: fw_printenv: %s", error)
             return False
@@ -46,19 +50,19 @@ class Environment:
 
     def store(self) -> None:
         """Ask for a reset; on the disk when this returns."""
-        _command(["fw_setenv", VARIABLE, "1"])
+        _command(["fw_setenv", "-c", str(self.config), VARIABLE, "1"])
         os.sync()
 
     def clear(self) -> None:
         """The reset is complete; so is what it wrote, on the disk."""
         os.sync()
-        _command(["fw_setenv", VARIABLE])
+        _command(["fw_setenv", "-c", str(self.config), VARIABLE])
         os.sync()
 
 
-def make_file_system() -> None:
+def make_file_system(partition: Path = DATA) -> None:
     """Make the data partition anew."""
-    _command(["mkfs.ext4", "-q", "-F", "-L", "data", str(DATA)])
+    _command(["mkfs.ext4", "-q", "-F", "-L", "data", str(partition)])
 
 
 def _command(words: list[str]) -> None:

@@ -59,11 +59,13 @@ def take(path: Path) -> str | None:
     except OSError as error:
         _remove(path)
         raise ValueError(f"{path}: not a plain file ({error.strerror})") from error
-    with open(handle, "rb") as file:
+    try:
         _remove(path)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise ValueError(f"{path}: not a plain file")
-        data = file.read(LONGEST_REQUEST + 1)
+        data = os.read(handle, LONGEST_REQUEST + 1)
+    finally:
+        os.close(handle)
     if len(data) > LONGEST_REQUEST:
         raise ValueError(f"{path}: longer than {LONGEST_REQUEST} bytes")
     return data.decode("utf-8", "replace")

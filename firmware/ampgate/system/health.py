@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 CONTROL_SOCKET: Final = Path("/data/ampgate") / control.SOCKET_NAME
 CONFIRMED: Final = Path("/data/system/confirmed.json")
-"""Slot and version that have worked once."""
+"""By slot the version that has worked there."""
 PATIENCE: Final = 180.0
 """Seconds that the gateway has to come up."""
 _TIMEOUT: Final = 5.0
@@ -41,47 +41,50 @@ def mark_good() -> int:
     0: confirmed. EX_TEMPFAIL (75): it does not work now but has worked before, or the boot loader cannot be told; it
     goes on. 1: it has never worked; the unit starts the device anew, until the boot loader takes the other slot.
     """
-    problem = wait_until_healthy(CONTROL_SOCKET, PATIENCE)
-    system = running_system()
+    return judge(wait_until_healthy(CONTROL_SOCKET, PATIENCE), *running_system(), CONFIRMED)
+
+
+def judge(problem: str | None, slot: str, version: str, confirmed: Path) -> int:
+    """Tell the boot loader, or what follows; ``confirmed`` keeps by slot the version that has worked there."""
+    known = files.read_json(confirmed)
     if problem is None:
-        return 0 if confirm(system) else os.EX_TEMPFAIL
-    if files.read_json(CONFIRMED) == system:
+        reason = tell_boot_loader()
+        if reason:
+            log.error("the gateway works, but the boot loader cannot be told: %s", reason)
+            return os.EX_TEMPFAIL
+        if known.get(slot) != version:
+            files.replace_json(confirmed, known | {slot: version})
+        log.info("confirmed: version %s in slot %s", version, slot)
+        return 0
+    if known.get(slot) == version:
         log.error("not confirmed: %s; this system has worked before and goes on", problem)
         return os.EX_TEMPFAIL
     log.error("not confirmed: %s; the device starts anew", problem)
     return 1
 
 
-def confirm(system: dict[str, str]) -> bool:
-    """Tell the boot loader, and keep for the next time that this system works."""
+def tell_boot_loader() -> str:
+    """Mark the slot good; returns why that failed."""
     try:
         result = subprocess.run(
             ["rauc", "status", "mark-good"], capture_output=True, text=True, check=False, timeout=60
         )
-        reason = result.stderr.strip() if result.returncode else ""
     except (OSError, subprocess.TimeoutExpired) as error:
-        reason = str(error)
-    if reason:
-        log.error("the gateway works, but the boot loader cannot be told: %s", reason)
-        return False
-    if files.read_json(CONFIRMED) != system:
-        files.replace_json(CONFIRMED, system)
-    log.info("confirmed: %s", ", ".join(system.values()))
-    return True
+        return str(error)
+    return result.stderr.strip() or f"exit code {result.returncode}" if result.returncode else ""
 
 
-def running_system() -> dict[str, str]:
-    """What tells this system from another: the slot that was booted and the version in it."""
-    slot = ""
+def running_system() -> tuple[str, str]:
+    """The slot that was booted, and the version in it."""
+    slot = version = ""
     with contextlib.suppress(OSError):
         for word in Path("/proc/cmdline").read_text(encoding="utf-8").split():
             name, _, value = word.partition("=")
             if name == "rauc.slot":
                 slot = value
-    version = ""
     with contextlib.suppress(OSError):
         version = parse(RELEASE_FILE.read_text(encoding="utf-8")).get("AMPGATE_VERSION", "")
-    return {"slot": slot, "version": version}
+    return slot, version
 
 
 def wait_until_healthy(

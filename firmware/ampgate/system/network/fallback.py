@@ -19,7 +19,7 @@ import sdnotify
 
 from ampgate.system import files
 from ampgate.system.network.acd import Arp
-from ampgate.system.network.lastresort import FALLBACK, LastResort, State, View
+from ampgate.system.network.lastresort import FALLBACK, PATIENCE, LastResort, State, View
 from ampgate.system.network.rtnetlink import Netlink
 
 log = logging.getLogger(__name__)
@@ -82,8 +82,8 @@ class Interface:
         return tuple(packets)
 
 
-def run(name: str, state_file: str | Path = STATE_FILE) -> int:
-    """Watch an interface until SIGTERM or SIGINT."""
+def run(name: str, state_file: str | Path = STATE_FILE, patience: str | float = PATIENCE) -> int:
+    """Watch an interface until SIGTERM or SIGINT; ``patience`` are the seconds that DHCP has."""
     wake, ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(ring)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -94,7 +94,7 @@ def run(name: str, state_file: str | Path = STATE_FILE) -> int:
         log.error("%s: %s", name, error)
         return 1
     try:
-        _watch(interface, wake, Path(state_file))
+        _watch(interface, wake, Path(state_file), LastResort(float(patience)))
     except OSError as error:
         log.error("%s: %s", name, error)
         return 1
@@ -109,8 +109,7 @@ def run(name: str, state_file: str | Path = STATE_FILE) -> int:
     return 0
 
 
-def _watch(interface: Interface, stop: int, state_file: Path) -> None:
-    decide = LastResort()
+def _watch(interface: Interface, stop: int, state_file: Path, decide: LastResort) -> None:
     told: tuple[State, bytes | None] | None = None
     view = interface.view()
     while True:

@@ -57,12 +57,13 @@ class Actions:
 class LastResort:
     """Decides for one interface; times are seconds of one monotonic clock."""
 
-    def __init__(self, *, spread: Callable[[float, float], float] = random.uniform) -> None:
+    def __init__(self, patience: float = PATIENCE, *, spread: Callable[[float, float], float] = random.uniform) -> None:
         self.state = State.NO_LINK
         self.rival: bytes | None = None
         """Who has the address, in `State.IN_USE`."""
         self.next: float | None = None
         """When to look again, if nothing happens before."""
+        self._patience = patience
         self._spread = spread
         self._take_at: float | None = None
         self._detector: ConflictDetector | None = None
@@ -83,7 +84,7 @@ class LastResort:
         assert self._take_at is not None
         detector = self._detector
         if detector is not None and detector.verdict is Verdict.CLAIMED and not view.held:
-            detector = self._detector = None  # somebody took it from the interface: begin anew, without the wait
+            detector, self.state = None, State.WAITING  # somebody took it away: begin anew, without the wait
         if detector is None:
             if now < self._take_at - LONGEST:
                 self.next = self._take_at - LONGEST
@@ -94,7 +95,7 @@ class LastResort:
 
     def _begin(self, now: float, view: View) -> None:
         self.state = State.WAITING
-        self._take_at = now + PATIENCE
+        self._take_at = now + self._patience
         if view.held:  # of a run of this program that ended early
             self._take_at = now
             self._detector = ConflictDetector(FALLBACK.ip, view.mac, now, spread=self._spread)
