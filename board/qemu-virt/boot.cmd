@@ -34,7 +34,7 @@ virtio write ${boot_state} 80 8
 
 if test -n "${slot}"; then
     echo "slot ${slot}, tries left: A ${BOOT_A_LEFT}, B ${BOOT_B_LEFT}"
-    setenv bootargs "console=ttyAMA0 net.ifnames=0 panic=5 TERM=dumb systemd.condition_needs_update=no root=PARTLABEL=root${slot} rauc.slot=${slot}"
+    setenv bootargs "console=ttyAMA0 net.ifnames=0 panic=5 TERM=dumb systemd.condition_needs_update=no root=PARTLABEL=root${slot} ro rauc.slot=${slot}"
     load virtio 0:${part} ${kernel_addr_r} /boot/Image
     load virtio 0:${part} ${ramdisk_addr_r} /boot/initrd
     booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdt_addr}

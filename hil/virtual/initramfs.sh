@@ -30,6 +30,7 @@ load() { # MODULE [ARGUMENTS]: with what it depends on, each once, in order
 {
     load virtio_blk
     load ext4
+    load virtio_net
     load virtio_console
     load gpio_sim
     load i2c-dev
