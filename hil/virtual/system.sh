@@ -59,7 +59,7 @@ install -d "$tree/etc/systemd/system/serial-getty@ttyAMA0.service.d"
 cat >"$tree/etc/systemd/system/serial-getty@ttyAMA0.service.d/autologin.conf" <<'UNIT'
 [Service]
 ExecStart=
-ExecStart=-/usr/sbin/agetty --autologin root --keep-baud 115200 %I linux
+ExecStart=-/usr/sbin/agetty --autologin root --keep-baud 115200 %I dumb
 UNIT
 systemctl --root="$tree" --quiet enable serial-getty@ttyAMA0.service
 

@@ -8,9 +8,10 @@
  *   expander REGISTER [VALUE]  read or write a register of the expander     ok VALUE
  *   power-on                   let the system start                         ok
  *
- * and whenever a watched line changes, also in between:
+ * Of itself it says, also in between:
  *
- *   lamp MILLISECONDS LINE 0|1                       (CLOCK_BOOTTIME)
+ *   ready                             the machine was started or reset, and waits for `power-on`
+ *   lamp MILLISECONDS LINE 0|1        a watched line has changed (CLOCK_BOOTTIME)
  *
  * usage: world DIRECTORY_OF_GPIO_SIM_CHIP I2C_BUS
  * returns (forks) at `power-on`, or at once when there is no port.
@@ -147,6 +148,7 @@ int main(int argc, char **argv)
 	port = open(PORT, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (port < 0)
 		return 0;
+	say("ready");
 	for (;;) {
 		struct pollfd waiting = {.fd = port, .events = POLLIN};
 		poll(&waiting, 1, SAMPLE_MS);

@@ -25,7 +25,7 @@ import tomli_w
 from ocpp.routing import on
 from ocpp.v16 import ChargePoint, call, call_result
 from ocpp.v16.enums import Action
-from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.client import AsyncModbusTcpClient, ModbusBaseClient
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -40,8 +40,9 @@ NOON_EPOCH = 1769860800
 """`NOON` as Unix time: 0x697DEEC0."""
 
 
-async def until(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
+async def until(condition: Callable[[], Any], what: str, deadline: float | None = None) -> Any:
     """Wait until ``condition`` (or what it awaits) is true and return it."""
+    deadline = DEADLINE if deadline is None else deadline
     end = time.monotonic() + deadline
     while True:
         value = condition()
@@ -173,9 +174,9 @@ class Charger(ChargePoint):  # type: ignore[misc]
         self._running = asyncio.create_task(self._run())
 
     @classmethod
-    async def connect(cls, port: int, identity: str, *, path: str = "/") -> Self:
+    async def connect(cls, port: int, identity: str, *, path: str = "/", host: str = "127.0.0.1") -> Self:
         """Open the websocket; nothing is said yet."""
-        url = f"ws://127.0.0.1:{port}{path}{identity}"
+        url = f"ws://{host}:{port}{path}{identity}"
         return cls(identity, await connect(url, subprotocols=[SUBPROTOCOL], compression=None))
 
     async def _run(self) -> None:
@@ -302,13 +303,13 @@ class RawCharger:
 class Bms:
     """A Modbus client of pymodbus: numbers in, numbers out, addresses as the manual counts them from 0."""
 
-    def __init__(self, client: AsyncModbusTcpClient) -> None:
+    def __init__(self, client: ModbusBaseClient) -> None:
         self.client = client
 
     @classmethod
-    async def connect(cls, port: int) -> Self:
-        """Connect to a gateway on this computer."""
-        client = AsyncModbusTcpClient("127.0.0.1", port=port, timeout=DEADLINE, retries=0)
+    async def connect(cls, port: int, host: str = "127.0.0.1") -> Self:
+        """Connect to a gateway, usually on this computer."""
+        client = AsyncModbusTcpClient(host, port=port, timeout=DEADLINE, retries=0)
         assert await client.connect()
         return cls(client)
 

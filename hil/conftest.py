@@ -1,0 +1,101 @@
+"""Fixtures of the tests against a device: emulated (`make hil`) or on the bench (`make hil-bench`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hil import lan
+from hil.strategy import FALLBACK, GatewayStrategy, listens, until
+from tests.integration import peers
+
+CHARGERS = ("CP001", "CP002")
+CONFIG = """\
+schema = 1
+
+[modbus]
+transport = "tcp+rtu"
+
+[bms]
+answer_timeout = 60
+
+[[charger]]
+id = "CP001"
+
+[[charger]]
+id = "CP002"
+"""
+"""What the installer has set."""
+CONFIG_FILE = "/data/ampgate/config.toml"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> None:
+    """An emulated device on a busy computer is slow."""
+    peers.DEADLINE = 60.0
+
+
+@pytest.fixture(scope="session")
+def cable() -> None:
+    """The cable between this computer and the virtual device."""
+    lan.plug_in()
+
+
+@pytest.fixture(scope="session")
+def bench(strategy: GatewayStrategy, cable: None) -> Iterator[GatewayStrategy]:
+    """The device, with its plug in the hand of the test."""
+    yield strategy
+    strategy.power_cut()
+
+
+@pytest.fixture(scope="session")
+def commissioned(bench: GatewayStrategy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A card on which an installer has set two chargers."""
+    card: Path = tmp_path_factory.mktemp("card") / "card.qcow2"
+    with lan.dhcp_server(card.parent):
+        bench.factory_fresh()
+        configure(bench, CONFIG)
+        bench.power_cut()
+    bench.machine.keep(card)
+    return card
+
+
+@pytest.fixture(scope="module")
+def dhcp(cable: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A DHCP server for the tests of a module; yields its list of leases."""
+    with lan.dhcp_server(tmp_path_factory.mktemp("dhcp")) as leases:
+        yield leases
+
+
+@pytest.fixture(scope="module")
+def device(bench: GatewayStrategy, commissioned: Path, dhcp: Path) -> Iterator[GatewayStrategy]:
+    """A commissioned device that serves, shared by the tests of a module."""
+    bench.power_cut()
+    bench.machine.insert(commissioned)
+    bench.power_on()
+    bench.address = until(lambda: lan.leased(dhcp), "a lease")
+    until(lambda: listens(bench.address, 502), "Modbus TCP")
+    yield bench
+    bench.power_cut()
+
+
+def configure(bench: GatewayStrategy, text: str) -> None:
+    """Save a configuration through the console, as the web page will, and have the gateway use it."""
+    until(lambda: bench.run_code(f"mountpoint -q {Path(CONFIG_FILE).parent.parent}")[1] == 0, "/data")
+    bench.run(f"cat >/run/config.toml <<'EOF'\n{text}EOF")
+    bench.run(f"install -m 640 -o ampgate -g ampgate /run/config.toml {CONFIG_FILE}.new")
+    bench.run(f"ampgate check --config {CONFIG_FILE}.new && sync && mv {CONFIG_FILE}.new {CONFIG_FILE} && sync")
+    bench.run("systemctl restart ampgate-gateway")
+
+
+def status(bench: GatewayStrategy) -> dict[str, Any]:
+    """What `ampgate status` knows."""
+    answer: dict[str, Any] = json.loads(bench.run("ampgate status --state /data/ampgate --json"))
+    return answer
+
+
+__all__ = ["CHARGERS", "CONFIG", "CONFIG_FILE", "FALLBACK", "configure", "status"]

@@ -1,0 +1,33 @@
+"""What a test asks of the box, whoever does it."""
+
+from __future__ import annotations
+
+import abc
+from typing import Final
+
+LAMPS: Final = {"feedback_green": 22, "port_a": 23, "ethernet": 24, "feedback_red": 25, "button": 27}
+"""Lamp to GPIO (board.toml)."""
+
+
+class FrontProtocol(abc.ABC):
+    """The front of the device: push button, DIP switch, lamps."""
+
+    @abc.abstractmethod
+    def press(self, pressed: bool) -> None:
+        """Press or release the push button."""
+
+    @abc.abstractmethod
+    def switches(self, one: bool, two: bool, three: bool) -> None:
+        """Set the DIP switch; True is ON."""
+
+    @abc.abstractmethod
+    def lamps(self) -> dict[str, bool]:
+        """Which lamps are on now."""
+
+
+class ResistorProtocol(abc.ABC):
+    """The resistors of the EIA-485 port."""
+
+    @abc.abstractmethod
+    def resistors(self) -> tuple[bool, bool]:
+        """Whether termination and bias are on."""

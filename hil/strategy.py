@@ -1,0 +1,95 @@
+"""Brings the device from one state to the next: off, powered, logged in, serving."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import attr
+from labgrid.binding import BindingState
+from labgrid.driver import ExecutionError
+from labgrid.factory import target_factory
+from labgrid.strategy import Strategy
+
+FALLBACK: Final = "192.168.100.246"
+BOOT: Final = 300.0
+"""Seconds within which an emulated device on a busy computer has to serve."""
+
+
+@target_factory.reg_driver
+@attr.s(eq=False)
+class GatewayStrategy(Strategy):  # type: ignore[misc]
+    """The virtual gateway."""
+
+    bindings = {  # noqa: RUF012 - how labgrid declares them
+        "machine": "GatewayMachineDriver",
+        "world": "WorldDriver",
+        "shell": "ShellDriver",
+    }
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.target.activate(self.machine)
+        self.target.activate(self.world)
+
+    def power_on(self, *, pressed: bool = False, dip: tuple[bool, bool, bool] = (False, False, False)) -> None:
+        """Switch on, with the button held and the switches set before."""
+        self.world.press(pressed)
+        self.world.switches(*dip)
+        self.machine.on()
+        self.world.connect()
+
+    def power_cut(self) -> None:
+        """Pull the plug."""
+        self.target.deactivate(self.shell)
+        self.world.disconnect()
+        self.machine.cut()
+
+    def restart(self, **world: Any) -> None:
+        """Pull the plug and put it in again."""
+        self.power_cut()
+        self.power_on(**world)
+
+    def factory_fresh(self, **world: Any) -> None:
+        """A device out of the box, switched on."""
+        self.power_cut()
+        self.machine.reflash()
+        self.power_on(**world)
+
+    def run(self, command: str, timeout: float = 120.0) -> str:
+        """What a command on the device's console prints; `ExecutionError` when it fails."""
+        output, code = self.run_code(command, timeout)
+        if code:
+            raise ExecutionError(f"{command}: exit code {code}\n{output}")
+        return output
+
+    def run_code(self, command: str, timeout: float = 120.0) -> tuple[str, int]:
+        """What a command on the device's console prints, and its exit code."""
+        if self.shell.state is not BindingState.active:
+            self.target.activate(self.shell)
+            self.shell.run("dmesg -n 1; export SYSTEMD_PAGER=cat SYSTEMD_COLORS=0 TERM=dumb")
+        output, errors, code = self.shell.run(command, timeout=timeout)
+        return "\n".join(output + errors), code
+
+
+def until(condition: Callable[[], Any], what: str, timeout: float = BOOT, every: float = 0.2) -> Any:
+    """Wait until ``condition`` is true and return it."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout:g} s: {what}")
+        time.sleep(every)
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether a TCP port is open."""
+    try:
+        socket.create_connection((host, port), 2).close()
+    except OSError:
+        return False
+    return True
