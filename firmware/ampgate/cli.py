@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from ampgate import __version__, control, logs
+from ampgate.board.description import BoardError, describe
 from ampgate.config import Config, ConfigError, load
 
 DEFAULT_CONFIG: Final = Path("ampgate.toml")
 DEFAULT_STATE: Final = Path(".ampgate")
+DEVICE_BOARD: Final = Path("/usr/share/ampgate/board.toml")
+"""Where the device's image has the description of its board."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(options)
     except ConfigError as error:
         return _fail(*error.problems)
-    except control.ControlError as error:
+    except (BoardError, control.ControlError) as error:
         return _fail(str(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `ampgate registers | head`
@@ -70,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = add("check", _check, "Check a configuration file and show the addresses that result from it.")
     _config_option(check)
+    _board_option(check)
 
     registers = add("registers", _registers, "Print the register map, of a configuration or in general.")
     registers.add_argument("--config", type=Path, help="print the addresses of this configuration")
@@ -82,6 +86,20 @@ def _parser() -> argparse.ArgumentParser:
     trace = add("trace", _trace, "Print the last frames of a running gateway, OCPP and Modbus.")
     _state_option(trace)
     trace.add_argument("--count", type=int, default=50, help="number of frames (default 50)")
+
+    board = add("board", _board, "Show the board of a running gateway; move switches and button of a simulated one.")
+    _state_option(board)
+    for option, meaning in (("--on", "ON"), ("--off", "OFF")):
+        board.add_argument(
+            option,
+            type=int,
+            nargs="+",
+            choices=(1, 2, 3),
+            default=(),
+            metavar="N",
+            help=f"set these DIP switches {meaning} (1, 2, 3); in force after a restart",
+        )
+    board.add_argument("--button", choices=("pressed", "released"), help="press or release the push button")
 
     _simulate_options(add("simulate", _simulate, "Run simulated chargers against any central system."))
 
@@ -105,9 +123,19 @@ def _state_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _board_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--board",
+        type=Path,
+        default=DEVICE_BOARD if DEVICE_BOARD.exists() else None,
+        help=f"description of the hardware (default {DEVICE_BOARD} where it exists, else a simulated board)",
+    )
+
+
 def _gateway_options(parser: argparse.ArgumentParser) -> None:
     _config_option(parser)
     _state_option(parser)
+    _board_option(parser)
     parser.add_argument(
         "--log",
         type=logs.LogFormat,
@@ -141,7 +169,7 @@ def _gateway(options: argparse.Namespace) -> int:
     logs.start(options.log, options.log_level)
     try:
         with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner:
-            runner.run(gateway.run(config, options.state, system_clock=options.system_clock))
+            runner.run(gateway.run(config, options.state, options.board, system_clock=options.system_clock))
     except gateway.StartError as error:
         return _fail(str(error))
     return 0
@@ -168,7 +196,7 @@ def _check(options: argparse.Namespace) -> int:
 
     config = load(options.config)
     print(f"{options.config} is sound, chargers: {len(config.charger)}")
-    print("\n".join(explain(config)))
+    print("\n".join(explain(config, describe(options.board).serial.device)))
     return 0
 
 
@@ -222,6 +250,7 @@ def _status_lines(status: dict[str, Any]) -> list[str]:
     if ocpp["unknown"]:
         tried = ", ".join(f"{identity or '(none)'} ({count}×)" for identity, count in ocpp["unknown"].items())
         lines.append(f"Not configured but tried to connect: {tried}")
+    lines += _board_lines(status["board"])
     lines += [
         "",
         f"{'charger':<22} {'conn':>4} {'status':<14} {'power':>9} {'energy':>11} {'session':>10}  id tag",
@@ -240,6 +269,41 @@ def _status_lines(status: dict[str, Any]) -> list[str]:
             lines.append(f"{'':<22} waits for the BMS: {', '.join(charger['waiting'])}")
     lines += ["", *(_event_line(event) for event in status["activity"][-8:])]
     return lines
+
+
+_LAMPS: Final = {
+    "port_a": "LED 1",
+    "ethernet": "LED 2",
+    "feedback_green": "feedback green",
+    "feedback_red": "feedback red",
+    "button": "button",
+}
+
+
+def _board_lines(board: dict[str, Any]) -> list[str]:
+    lamps = ", ".join(f"{title} {board['lamps'][name]['shows']}" for name, title in _LAMPS.items())
+    at_start, now = board["switches"]["at_start"], board["switches"]["now"]
+    known = {True: "on", False: "off", None: "unknown"}
+    lines = [
+        f"Board       {board['name']}  {lamps}{', button pressed' if board['button'] else ''}",
+        f"EIA-485     {_switches(at_start)}: termination {known[board['termination']]}, bias {known[board['bias']]}",
+    ]
+    if now not in (None, at_start):
+        lines.append(f"            now {_switches(now)}: in force after a restart")
+    return lines + [f"Alarm       {alarm}" for alarm in board["alarms"]]
+
+
+def _switches(positions: list[bool] | None) -> str:
+    if positions is None:
+        return "DIP switch unknown"
+    return "DIP switch " + ", ".join(f"{number} {'ON' if on else 'OFF'}" for number, on in enumerate(positions, 1))
+
+
+def _board(options: argparse.Namespace) -> int:
+    pressed = {"pressed": True, "released": False}.get(options.button)
+    answer = control.ask(options.state / control.SOCKET_NAME, "board", on=options.on, off=options.off, pressed=pressed)
+    print("\n".join(_board_lines(answer)))
+    return 0
 
 
 def _event_line(event: dict[str, Any]) -> str:

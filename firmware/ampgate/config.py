@@ -104,8 +104,8 @@ class ModbusTcpTable(Table, frozen=True):
 class ModbusRtuTable(Table, frozen=True):
     """``[modbus.rtu]``: the EIA-485 port."""
 
-    device: Annotated[str, Meta(min_length=1)] = "/dev/ttyAMA0"
-    """The serial port."""
+    device: str = ""
+    """The serial port; empty is that of the board."""
     baudrate: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200] = 9600
     """Bits a second."""
     parity: Parity = Parity.NONE

@@ -86,6 +86,8 @@ class ControlServer:
             return {"result": method(**question)}
         except TypeError as error:
             return {"error": f"wrong parameters: {error}"}
+        except ControlError as error:  # the method refuses
+            return {"error": str(error)}
         except Exception as error:
             log.exception("control: %s failed", method.__name__)
             return {"error": str(error)}

@@ -18,8 +18,11 @@ _POLICIES = {
 }
 
 
-def explain(config: Config) -> Iterator[str]:
-    """The lines: how BMS and chargers reach the gateway, what happens when they do not, and every address range."""
+def explain(config: Config, board_port: str) -> Iterator[str]:
+    """The lines: how BMS and chargers reach the gateway, what happens when they do not, and every address range.
+
+    ``board_port`` is the serial port that the board has.
+    """
     site = register_site(config)
     modbus, ocpp, bms = config.modbus, config.ocpp, config.bms
     yield f"Map         {', '.join(_map(config, site))}"
@@ -27,7 +30,7 @@ def explain(config: Config) -> Iterator[str]:
         allowed = f"from {', '.join(modbus.tcp.allow)}" if modbus.tcp.allow else "from any network"
         yield f"Modbus TCP  {modbus.tcp.host}:{modbus.tcp.port}, {modbus.tcp.max_clients} clients {allowed}"
     if modbus.transport.rtu:
-        yield f"Modbus RTU  {serial_line(config)}, address {modbus.unit_id}"
+        yield f"Modbus RTU  {serial_line(config, board_port)}, address {modbus.unit_id}"
     yield f"OCPP        ws://{ocpp.host}:{ocpp.port}/<charger id>, heartbeat every {ocpp.heartbeat_interval} s"
     yield f"BMS         has {bms.answer_timeout:g} s to answer a request; then {_POLICIES[bms.policy]}"
     if bms.heartbeat_timeout:

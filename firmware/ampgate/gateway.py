@@ -19,6 +19,10 @@ from zoneinfo import ZoneInfo
 import sdnotify
 
 from ampgate import __version__, control
+from ampgate.board import make_board
+from ampgate.board.box import Box
+from ampgate.board.panel import Signs
+from ampgate.board.patterns import Trouble
 from ampgate.bridge.central import Bridge
 from ampgate.bridge.charger import ChargerSetting
 from ampgate.bridge.policy import Fallback
@@ -38,6 +42,8 @@ from ampgate.trace import Trace
 
 log = logging.getLogger(__name__)
 
+BOARD_MEMORY: Final = "board.json"
+"""Where a simulated board keeps its switches, in the state directory."""
 ANY_UNIT: Final = (0, 255)
 """Unit ids that Modbus TCP clients use when they mean the device itself (Modbus on TCP/IP 1.0b §4.4.2.2)."""
 
@@ -46,10 +52,10 @@ class StartError(Exception):
     """Why the gateway cannot start, with what to do about it."""
 
 
-def serial_line(config: Config) -> Line:
-    """The serial line of a configuration."""
+def serial_line(config: Config, board_port: str) -> Line:
+    """The serial line of a configuration; ``board_port`` is the port that the board has."""
     port = config.modbus.rtu
-    return Line(port.device, port.baudrate, port.parity, port.stopbits)
+    return Line(port.device or board_port, port.baudrate, port.parity, port.stopbits)
 
 
 def register_site(config: Config) -> Site:
@@ -61,9 +67,10 @@ def register_site(config: Config) -> Site:
 
 
 class Gateway:
-    """All rooms of one gateway, built from a configuration."""
+    """All rooms of one gateway, built from a configuration and a ``board.toml`` (None: a simulated board)."""
 
-    def __init__(self, config: Config, state: Path, *, system_clock: bool = False) -> None:
+    def __init__(self, config: Config, state: Path, board: Path | None = None, *, system_clock: bool = False) -> None:
+        self.box = Box(make_board(board, state / BOARD_MEMORY), self._signs)
         try:
             state.mkdir(parents=True, exist_ok=True)
             self.journal = Journal(state / FILE_NAME)
@@ -97,7 +104,7 @@ class Gateway:
         )
         self.rtu = SerialServer(
             rtu.Server({unit: executor.execute for unit, executor in units.items()}, f"ampgate {__version__}"),
-            serial_line(config),
+            serial_line(config, self.box.board.eia485.device),
             trace=self.trace,
         )
         self.central = CentralSystem(
@@ -113,7 +120,7 @@ class Gateway:
         )
         self.control = ControlServer(
             state / control.SOCKET_NAME,
-            {"ping": lambda: __version__, "status": self.status, "trace": self.frames},
+            {"ping": lambda: __version__, "status": self.status, "trace": self.frames, "board": self.operate_board},
         )
         self.modbus_port = self.ocpp_port = 0
 
@@ -131,6 +138,7 @@ class Gateway:
             self.rtu.start()
         self.ocpp_port = await _listen("ocpp", self.central, ocpp.host, ocpp.port)
         log.info("OCPP 1.6 on ws://%s:%d/<charger id>", ocpp.host, self.ocpp_port)
+        self.box.start()
 
     async def stop(self) -> None:
         """Close everything; chargers are told that the gateway goes away."""
@@ -139,6 +147,7 @@ class Gateway:
         await self.tcp.stop()
         await self.rtu.stop()
         await self.bridge.close()
+        await self.box.stop()
         await self.control.stop()
         await self.journal.flush()
         self.journal.close()
@@ -171,14 +180,22 @@ class Gateway:
                 "connected": len(self.central.links),
                 "unknown": dict(self.central.unknown),
             },
+            "board": self.box.status(),
         } | self.bridge.status()
+
+    def operate_board(self, **changes: Any) -> dict[str, Any]:
+        """Move switches and button of a simulated board, see `Box.operate`; gives the board's part of the status."""
+        try:
+            self.box.operate(**changes)
+        except ValueError as error:
+            raise control.ControlError(str(error)) from error
+        return self.box.status()
 
     def _counters(self) -> dict[str, int]:
         tcp, rtu_ = self.tcp.statistics, self.rtu.server.statistics
         links = self.central.links.values()
-        serial_missing = self.config.modbus.transport.rtu and not self.rtu.open
         return {
-            "alarms": Alarm.SERIAL_PORT_CLOSED if serial_missing else 0,
+            "alarms": (Alarm.SERIAL_PORT_CLOSED if self._serial_missing else 0) | self.box.alarm,
             "uptime": int(time.monotonic() - self._started),
             "unit_id": self.config.modbus.unit_id,
             "tcp_clients": len(self.tcp.clients),
@@ -188,9 +205,26 @@ class Gateway:
             "rtu_requests": rtu_.server_messages,
             "rtu_exceptions": rtu_.exceptions,
             "rtu_bus_errors": rtu_.bus_errors,
-            "ocpp_received": self.central.received + sum(link.rpc.received for link in links),
+            "ocpp_received": self._ocpp_received,
             "ocpp_malformed": self.central.malformed + sum(link.rpc.malformed for link in links),
-        }
+        } | self.box.registers()
+
+    @property
+    def _serial_missing(self) -> bool:
+        return self.config.modbus.transport.rtu and not self.rtu.open
+
+    @property
+    def _ocpp_received(self) -> int:
+        return self.central.received + sum(link.rpc.received for link in self.central.links.values())
+
+    def _signs(self) -> Signs:
+        """What the lamps show. Received OCPP frames stand for sent ones too: each is an answer, or is answered."""
+        trouble = None
+        if self.bridge.presence.absent():
+            trouble = Trouble.BMS_ABSENT
+        elif self._serial_missing:
+            trouble = Trouble.SERIAL_PORT
+        return Signs(bool(self.central.links), self._ocpp_received, self.tcp.statistics.requests, trouble)
 
     def _tcp_status(self) -> dict[str, Any]:
         settings, statistics = self.config.modbus.tcp, self.tcp.statistics
@@ -254,7 +288,7 @@ async def _listen(table: str, server: TcpServer | CentralSystem, host: str, port
         raise StartError(f"{table}: cannot listen on {host}:{port}: {error}; see {table}.host and .port") from error
 
 
-async def run(config: Config, state: Path, *, system_clock: bool = False) -> None:
+async def run(config: Config, state: Path, board: Path | None = None, *, system_clock: bool = False) -> None:
     """Run a gateway until SIGTERM or SIGINT; `StartError` when it cannot start.
 
     ``system_clock`` lets the BMS set the clock of the whole device, not only the gateway's.
@@ -263,8 +297,8 @@ async def run(config: Config, state: Path, *, system_clock: bool = False) -> Non
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    gateway = Gateway(config, state, board, system_clock=system_clock)
     notifier = sdnotify.SystemdNotifier()
-    gateway = Gateway(config, state, system_clock=system_clock)
     async with gateway.running():
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()

@@ -34,8 +34,11 @@ def start_gateway(tmp_path: Path, state: Path) -> Iterator[StartGateway]:
     """Start a gateway: keywords are those of `config_of`; every gateway must end well."""
     started: list[GatewayProcess] = []
 
-    async def start(*, loop: str = "uvloop", config: dict[str, Any] | None = None, **options: Any) -> GatewayProcess:
-        gateway = GatewayProcess(config or config_of(**options), tmp_path / str(len(started)), state, loop=loop)
+    async def start(
+        *, loop: str = "uvloop", board: Path | None = None, config: dict[str, Any] | None = None, **options: Any
+    ) -> GatewayProcess:
+        settings, directory = config or config_of(**options), tmp_path / str(len(started))
+        gateway = GatewayProcess(settings, directory, state, loop=loop, board=board)
         started.append(gateway)
         return await gateway.ready()
 

@@ -62,7 +62,9 @@ _COMMAND = (sys.executable, "-m", "ampgate", "gateway", "--log", "text")
 class GatewayProcess:
     """``ampgate gateway`` as a user starts it."""
 
-    def __init__(self, config: dict[str, Any], directory: Path, state: Path, *, loop: str = "uvloop") -> None:
+    def __init__(
+        self, config: dict[str, Any], directory: Path, state: Path, *, loop: str = "uvloop", board: Path | None = None
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.config_path = directory / "ampgate.toml"
         self.config_path.write_bytes(tomli_w.dumps(config).encode())
@@ -70,9 +72,12 @@ class GatewayProcess:
         self.log_path = directory / "gateway.log"
         self.troubles_expected: list[str] = []
         """Texts of log lines that a test provokes: those lines may be errors."""
+        options = ["--loop", loop, "--config", str(self.config_path), "--state", str(state)]
+        if board is not None:
+            options += ["--board", str(board)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*_COMMAND, "--loop", loop, "--config", str(self.config_path), "--state", str(state)],
+                [*_COMMAND, *options],
                 stdin=subprocess.DEVNULL,  # not the pipe of a test worker
                 stderr=log,
                 stdout=log,

@@ -183,6 +183,21 @@ STATUS: dict[str, Any] = {
         },
     },
     "ocpp": {"host": "0.0.0.0", "port": 9000, "connected": 1, "unknown": {"CP9": 4, "": 1}},
+    "board": {
+        "name": "ampgate-cm4",
+        "lamps": {
+            "port_a": {"shows": "on", "on": True, "switched": 1},
+            "ethernet": {"shows": "off", "on": False, "switched": 0},
+            "feedback_red": {"shows": "off", "on": False, "switched": 0},
+            "feedback_green": {"shows": "blinking", "on": True, "switched": 99},
+            "button": {"shows": "on", "on": True, "switched": 1},
+        },
+        "button": False,
+        "switches": {"at_start": [True, True, False], "now": [True, True, False]},
+        "termination": False,
+        "bias": True,
+        "alarms": [],
+    },
     "chargers": [
         {
             "index": 0,
@@ -243,6 +258,10 @@ def test_status_in_words(capsys: Capture) -> None:
     assert lines[2].startswith("Modbus RTU /dev/ttyAMA0 9600 8N1 (cannot be opened) address 1 7 requests")
     assert lines[3] == "OCPP ws://0.0.0.0:9000 1/1 chargers connected"
     assert lines[4] == "Not configured but tried to connect: CP9 (4×), (none) (1×)"
+    assert lines[5:7] == [
+        "Board ampgate-cm4 LED 1 on, LED 2 off, feedback green blinking, feedback red off, button on",
+        "EIA-485 DIP switch 1 ON, 2 ON, 3 OFF: termination off, bias on",
+    ]
     assert "CP1 Left 1 Charging 7.20 kW 12.3 kWh 1.50 kWh TAG" in lines
     assert "2 - 0.00 kW 0.0 kWh" in lines
     assert "waits for the BMS: authorize, stop_transaction" in lines
@@ -250,6 +269,74 @@ def test_status_in_words(capsys: Capture) -> None:
     assert "event 3" in out
     assert "event 2" not in out  # the last eight events
     assert len(lines) <= 24  # one screen
+
+
+def test_a_board_with_troubles(running: dict[str, Any], capsys: Capture) -> None:
+    changes = {"at_start": None, "now": None}, {"at_start": [False, False, False], "now": [False, True, True]}
+    for switches, known in zip(changes, (None, False), strict=True):
+        running["board"] = STATUS["board"] | {
+            "switches": switches,
+            "termination": known,
+            "bias": known,
+            "button": True,
+            "alarms": ["no lamps", "no expander"],
+        }
+        assert main(["board"]) == 0
+    lines = [re.sub(" +", " ", line).strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0].endswith("button on, button pressed")
+    assert lines[1:5] == [
+        "EIA-485 DIP switch unknown: termination unknown, bias unknown",
+        "Alarm no lamps",
+        "Alarm no expander",
+        lines[0],
+    ]
+    assert lines[5:7] == [
+        "EIA-485 DIP switch 1 OFF, 2 OFF, 3 OFF: termination off, bias off",
+        "now DIP switch 1 OFF, 2 ON, 3 ON: in force after a restart",
+    ]
+
+
+def test_a_simulated_board_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def ask(path: Path, method: str, **parameters: Any) -> Any:
+        asked.append((path, method, parameters))
+        return STATUS["board"]
+
+    monkeypatch.setattr(cli.control, "ask", ask)
+    assert main(["board", "--state", "here", "--on", "1", "2", "--off", "3", "--button", "pressed"]) == 0
+    assert main(["board", "--button", "released"]) == 0
+    assert main(["board"]) == 0
+    assert asked == [
+        (Path("here/control.sock"), "board", {"on": [1, 2], "off": [3], "pressed": True}),
+        (Path(".ampgate/control.sock"), "board", {"on": (), "off": (), "pressed": False}),
+        (Path(".ampgate/control.sock"), "board", {"on": (), "off": (), "pressed": None}),
+    ]
+
+
+@pytest.mark.parametrize("arguments", [["--on", "4"], ["--off", "0"], ["--on"], ["--button", "broken"]])
+def test_switches_that_do_not_exist(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["board", *arguments])
+    assert end.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["gateway", "check"])
+def test_a_board_that_cannot_be_used(
+    command: str, site: Path, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("ampgate.logs.start", lambda style, level: None)
+    where = ["--state", str(state)] if command == "gateway" else []
+    assert main([command, "--config", str(site), "--board", str(state / "board.toml"), *where]) == 1
+    assert capsys.readouterr().err.startswith(f"ampgate: {state / 'board.toml'} cannot be read: ")
+
+
+def test_check_names_the_port_of_the_board(site: Path, tmp_path: Path, capsys: Capture) -> None:
+    board = tmp_path / "board.toml"
+    board.write_text('name = "desk"\nbackend = "simulated"\n[serial]\ndevice = "/dev/ttyDesk"\n', encoding="utf-8")
+    site.write_text('[modbus]\ntransport = "rtu"\n' + SITE.replace('[modbus.tcp]\nhost = "127.0.0.1"\nport = 0\n', ""))
+    assert main(["check", "--config", str(site), "--board", str(board)]) == 0
+    assert "Modbus RTU  /dev/ttyDesk 9600 8N1" in capsys.readouterr().out
 
 
 def test_status_of_a_charger_that_is_away(running: dict[str, Any], capsys: Capture) -> None:
@@ -291,7 +378,7 @@ def test_trace(running: dict[str, Any], capsys: Capture) -> None:
     assert re.fullmatch(r'\d\d:\d\d:\d\d\.500 ocpp CP1 <- \[3,"1",\{\}\]', second)
 
 
-@pytest.mark.parametrize("command", ["status", "trace"])
+@pytest.mark.parametrize("command", ["status", "trace", "board"])
 def test_no_gateway(command: str, state: Path, capsys: Capture) -> None:
     assert main([command, "--state", str(state)]) == 1
     assert capsys.readouterr().err == f"ampgate: no gateway is running with {state} (option --state)\n"
@@ -317,13 +404,15 @@ def test_the_gateway_is_run(command: str, loop: str, site: Path, state: Path, mo
 
     seen = []
 
-    async def run(config: Any, directory: Path, *, system_clock: bool) -> None:
+    async def run(config: Any, directory: Path, board: Path | None, *, system_clock: bool) -> None:
+        assert board == Path("board.toml")
         assert not system_clock
         seen.append((config.charger[0].id, directory, type(asyncio.get_running_loop()).__module__.partition(".")[0]))
 
     monkeypatch.setattr(gateway, "run", run)
     monkeypatch.setattr(logs, "start", lambda style, level: seen.append((style, level)))
     arguments = ["--config", str(site), "--state", str(state), "--loop", loop, "--log", "json", "--log-level", "DEBUG"]
+    arguments += ["--board", "board.toml"]
     assert main([command, *arguments]) == 0
     assert seen == [(logs.LogFormat.JSON, "DEBUG"), ("CP1", state, loop)]
 
@@ -331,7 +420,7 @@ def test_the_gateway_is_run(command: str, loop: str, site: Path, state: Path, mo
 def test_a_gateway_that_cannot_start(site: Path, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     from ampgate import gateway, logs
 
-    async def run(config: Any, directory: Path, **options: bool) -> None:
+    async def run(config: Any, directory: Path, board: Path | None, **options: bool) -> None:
         raise StartError("the port is taken")
 
     monkeypatch.setattr(gateway, "run", run)
@@ -350,7 +439,7 @@ def test_the_device_has_defaults_until_something_is_saved(
     defaults.write_text("[gateway]\nname = 'new'\n")
     seen = []
 
-    async def run(config: Any, directory: Path, *, system_clock: bool) -> None:
+    async def run(config: Any, directory: Path, board: Path | None, *, system_clock: bool) -> None:
         seen.append((config.gateway.name, system_clock))
 
     monkeypatch.setattr(gateway, "run", run)

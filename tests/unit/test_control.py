@@ -28,7 +28,11 @@ def fail() -> None:
     raise ZeroDivisionError("so it went")
 
 
-METHODS: dict[str, Any] = {"ping": lambda: "1.0", "add": add, "fail": fail}
+def refuse() -> None:
+    raise ControlError("not with this board")
+
+
+METHODS: dict[str, Any] = {"ping": lambda: "1.0", "add": add, "fail": fail, "refuse": refuse}
 
 
 @pytest.fixture
@@ -73,7 +77,7 @@ async def test_questions(serve: Serve, path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "parameters", "reason"),
     [
-        ("fly", {}, "methods: add, fail, ping"),
+        ("fly", {}, "methods: add, fail, ping, refuse"),
         ("add", {}, "wrong parameters: .*'a'"),
         ("add", {"c": 1}, "wrong parameters: .*'c'"),
         ("fail", {}, "so it went"),
@@ -93,6 +97,13 @@ async def test_a_failure_is_logged(serve: Serve, path: Path, caplog: pytest.LogC
     with pytest.raises(ControlError):
         await asked(path, "fail")
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_refusal_is_no_failure(serve: Serve, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    await serve()
+    with pytest.raises(ControlError, match=r"^not with this board$"):
+        await asked(path, "refuse")
+    assert caplog.text == ""
 
 
 async def exchange(path: Path, *lines: bytes) -> list[Any]:

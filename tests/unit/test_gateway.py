@@ -21,6 +21,7 @@ from websockets.asyncio.client import connect
 
 from ampgate import __version__, control
 from ampgate import gateway as gateway_module
+from ampgate.board import BoardError
 from ampgate.config import Config, parse
 from ampgate.gateway import Gateway, StartError, register_site, run, serial_line
 from tests.integration.peers import DEADLINE, until
@@ -150,8 +151,9 @@ async def test_the_extension_registers_count(make: Make) -> None:
 
 def test_what_a_configuration_means() -> None:
     settings = config("[modbus.rtu]\ndevice = '/dev/ttyX'\nbaudrate = 19200\nparity = 'odd'\nstopbits = 2\n")
-    line = serial_line(settings)
+    line = serial_line(settings, "/dev/ttyBoard")
     assert (line.device, line.baudrate, line.parity, line.stopbits) == ("/dev/ttyX", 19200, "odd", 2)
+    assert serial_line(config(), "/dev/ttyBoard").device == "/dev/ttyBoard"
     assert len(register_site(settings).images) == 1
 
 
@@ -159,6 +161,58 @@ async def test_read_only(make: Make) -> None:
     gateway = make(config("[modbus]\nread_only = true\n"))
     async with gateway.running():
         assert await modbus(gateway, bytes((6, 0, 0, 0, 1))) == bytes((0x86, 2))
+
+
+# The board
+
+
+def port_a(gateway: Gateway) -> bool:
+    return gateway.box.board.lamps["port_a"].on
+
+
+async def test_a_board_is_lit_while_the_gateway_runs(make: Make) -> None:
+    gateway = make()
+    lamps = gateway.box.board.lamps
+    assert not any(lamp.on for lamp in lamps.values())
+    async with gateway.running():
+        await until(lambda: lamps["button"].on, "the button's lamp")
+        url = f"ws://127.0.0.1:{gateway.ocpp_port}/CP1"
+        async with connect(url, subprotocols=["ocpp1.6"]):  # type: ignore[list-item]
+            await until(lambda: port_a(gateway), "LED 1")
+        await until(lambda: not port_a(gateway), "LED 1 off")
+        await modbus(gateway, READ_COMMUNICATION)
+        await until(lambda: lamps["ethernet"].switched == 2, "LED 2 blinks")
+    assert not any(lamp.on for lamp in lamps.values())
+
+
+async def test_a_gateway_that_does_not_start_leaves_the_lamps_alone(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = make(), make()
+    monkeypatch.setattr(second.box.board, "open", lambda: pytest.fail("the lamps are another's"))
+    async with first.running():
+        with pytest.raises(StartError, match="another gateway is running"):
+            await asyncio.to_thread(asyncio.run, second.start())
+        second.journal.close()
+
+
+async def test_the_board_is_moved_through_the_control_socket(make: Make, state: Path) -> None:
+    gateway = make()
+    async with gateway.running():
+        answer = await asyncio.to_thread(control.ask, state / "control.sock", "board", on=[3], pressed=True)
+        assert answer["switches"]["now"] == [False, False, True]
+        assert answer["button"]
+        with pytest.raises(control.ControlError, match="DIP switch 9 must be 1, 2 or 3"):
+            await asyncio.to_thread(control.ask, state / "control.sock", "board", off=[9])
+        await until(lambda: gateway.box.at_start is not None, "the switches are read")
+        gateway.bridge.tick()
+        assert await modbus(gateway, bytes((3, 0, 42, 0, 1))) == bytes((3, 2, 0, 4))
+
+
+def test_a_board_that_is_described_wrongly(state: Path) -> None:
+    (state / "board.toml").write_text("backend = 'steam'")
+    with pytest.raises(BoardError, match=r"board\.toml: Invalid value 'steam'"):
+        asyncio.run(_make(state, state / "board.toml"))
 
 
 # Starting that fails
@@ -216,8 +270,8 @@ def test_a_journal_that_cannot_be_used(state: Path) -> None:
         asyncio.run(_make(state))
 
 
-async def _make(state: Path) -> None:
-    Gateway(config(), state)
+async def _make(state: Path, board: Path | None = None) -> None:
+    Gateway(config(), state, board)
 
 
 async def test_the_device_says_who_it_is(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -85,17 +85,17 @@ class Lamp:
         """What it was told last."""
         self.switched = 0
         """How often it was switched on or off."""
-        self._write(False)
 
     def set(self, on: bool) -> None:
         """Switch it; costs nothing when it is so already."""
         if on is not self.on:
             self.on = on
             self.switched += 1
-            self._write(on)
+            self.write()
 
-    def _write(self, on: bool) -> None:
-        self._faults.guard(Part.LINES, self._name, lambda: self._backend.lamp(self._name, on))
+    def write(self) -> None:
+        """Switch it as it was told, whether or not it is so already."""
+        self._faults.guard(Part.LINES, self._name, lambda: self._backend.lamp(self._name, self.on))
 
 
 class Button:
@@ -104,7 +104,6 @@ class Button:
     def __init__(self, backend: Backend, faults: Faults) -> None:
         self._backend = backend
         self._faults = faults
-        self.pressed()
 
     def pressed(self) -> bool:
         """Whether it is pressed now; one that is missing is not."""
@@ -149,7 +148,7 @@ class Eia485:
 
 
 class Board:
-    """All ports of one box."""
+    """All ports of one box; nothing is touched before `open`."""
 
     def __init__(self, name: str, device: str, backend: Backend) -> None:
         self.name = name
@@ -165,8 +164,18 @@ class Board:
         """What does not work, in clear text; the expander is looked at only when it is used."""
         return self.faults.texts(*Part)
 
-    def close(self) -> None:
-        """Switch the lamps off and give the lines back; termination and bias stay."""
+    def open(self) -> None:
+        """Put the lamps out and look whether the lines are there; the I²C bus waits until it is used."""
+        for lamp in self.lamps.values():
+            lamp.write()
+        self.button.pressed()
+
+    def darken(self) -> None:
+        """Put the lamps out."""
         for lamp in self.lamps.values():
             lamp.set(False)
+
+    def close(self) -> None:
+        """Put the lamps out and give lines and bus back; termination and bias stay."""
+        self.darken()
         self.backend.close()

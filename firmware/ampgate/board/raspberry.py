@@ -6,6 +6,7 @@ detection of RPi.GPIO fails on Linux 6.6 and later.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from types import ModuleType
 from typing import Any, Final
@@ -65,7 +66,7 @@ class _Library:
         if self._module is None and not self._missing:
             try:
                 self._module = importlib.import_module(self._name)
-            except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: RPi.GPIO on another computer
+            except Exception as error:  # RPi.GPIO raises RuntimeError on another computer, lgpio errors of its own
                 self._missing = f"{self._parts}: the Python module {self._name} cannot be used: {error}"
         if self._missing:
             raise Fault(self._missing)
@@ -102,14 +103,18 @@ class _Lines:
 
     def close(self) -> None:
         if self._ready:
-            self._gpio().cleanup(sorted(self._ready))
+            with contextlib.suppress(Exception):  # the lines end with the process in any case
+                self._gpio().cleanup(sorted(self._ready))
             self._ready.clear()
 
     def _gpio(self) -> Any:
         gpio = self._library.load()
         if not self._ready:
-            gpio.setwarnings(False)  # "channel in use" after a process that was killed
-            gpio.setmode(gpio.BCM)
+            try:
+                gpio.setwarnings(False)  # "channel in use" after a process that was killed
+                gpio.setmode(gpio.BCM)  # where rpi-lgpio opens the chip
+            except Exception as error:
+                raise Fault(f"lamps and push button: the GPIO chip cannot be used: {error}") from error
         return gpio
 
 
@@ -144,11 +149,12 @@ class _Tca9534:
         smbus, device, address = self._library.load(), self._place.device, self._place.address
         where = f"I²C bus {device}"
         try:
-            if self._bus is None:
-                self._bus = smbus.SMBus(device)
+            bus = self._bus
+            if bus is None:
+                bus = self._bus = smbus.SMBus(device)
             where = f"expander at 0x{address:02x} on {device}"
             for register, value in writes:
-                self._bus.write_byte_data(address, register, value)
-            return 0 if read is None else int(self._bus.read_byte_data(address, read))
+                bus.write_byte_data(address, register, value)
+            return 0 if read is None else int(bus.read_byte_data(address, read))
         except OSError as error:
             raise Fault(f"{self._parts}: {where} cannot be used: {error.strerror or error}") from error
