@@ -69,9 +69,7 @@ def register_site(config: Config) -> Site:
 class Gateway:
     """All rooms of one gateway, built from a configuration and a ``board.toml`` (None: a simulated board)."""
 
-    def __init__(
-        self, config: Config, state: Path, board: Path | None = None, *, system_clock: bool = False
-    ) -> None:
+    def __init__(self, config: Config, state: Path, board: Path | None = None, *, system_clock: bool = False) -> None:
         self.box = Box(make_board(board, state / BOARD_MEMORY), self._signs)
         try:
             state.mkdir(parents=True, exist_ok=True)

@@ -439,7 +439,7 @@ def test_the_device_has_defaults_until_something_is_saved(
     defaults.write_text("[gateway]\nname = 'new'\n")
     seen = []
 
-    async def run(config: Any, directory: Path, *, system_clock: bool) -> None:
+    async def run(config: Any, directory: Path, board: Path | None, *, system_clock: bool) -> None:
         seen.append((config.gateway.name, system_clock))
 
     monkeypatch.setattr(gateway, "run", run)

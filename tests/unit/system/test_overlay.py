@@ -105,6 +105,14 @@ def test_every_service_is_sandboxed(root, name):
     assert float(match[1]) <= EXPOSURE
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_sets_what_the_sandbox_takes_back(name):
+    """Drop-ins win over the unit: what a service needs stands in a drop-in that comes later."""
+    sandbox = set(unit("ampgate-.service.d/10-sandbox.conf")["Service"])
+    assert not sandbox & set(unit(name)["Service"])
+    assert (UNITS / f"{name}.d/20-needs.conf").is_file()
+
+
 def test_every_program_and_file_that_is_named_is_there():
     for path in (path for path in OVERLAY.rglob("*") if path.is_file() and not path.is_symlink()):
         text = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("#"))

@@ -208,7 +208,8 @@ def as_json(settings: Settings) -> dict[str, Any]:
 
 def describe(settings: Settings) -> str:
     """The settings in one line."""
-    return ", ".join(f"{key} {value}" for key, value in as_json(settings).items() if value not in ("", []))
+    words = {key: ", ".join(value) if isinstance(value, list) else value for key, value in as_json(settings).items()}
+    return "; ".join(f"{key} {value}" for key, value in words.items() if value != "")
 
 
 def _load(device: Device) -> tuple[Settings, Outcome, list[str]]:
