@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ampgate import __version__, control, logs
-from ampgate.config import Config, ConfigError, load
+from ampgate.config import Config, load
+from ampgate.settings import ConfigError
 
 DEFAULT_CONFIG: Final = Path("ampgate.toml")
 DEFAULT_STATE: Final = Path(".ampgate")

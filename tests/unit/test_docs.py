@@ -17,13 +17,14 @@ from ampgate import cli
 from ampgate.bridge.locallist import GROUP as LOCAL_LIST
 from ampgate.bridge.operations import OPERATIONS
 from ampgate.bridge.results import Result
-from ampgate.config import ConfigError, keys, parse
+from ampgate.config import Config, parse
 from ampgate.modbus.pdu import ExceptionCode
 from ampgate.ocpp import v16
 from ampgate.registers import export
 from ampgate.registers.catalogue import SIGNALS
 from ampgate.registers.codec import ByteOrder, codec
 from ampgate.registers.layout import address
+from ampgate.settings import ConfigError, keys
 
 pytestmark = pytest.mark.unit
 
@@ -160,10 +161,10 @@ def default_of(key: str) -> str:
 
 
 def test_every_key_is_documented_and_no_other() -> None:
-    assert set(documented_keys()) == {key for key, *_ in keys()}
+    assert set(documented_keys()) == {key for key, *_ in keys(Config)}
 
 
-@pytest.mark.parametrize(("key", "allowed"), [(key, allowed) for key, allowed, *_ in keys()])
+@pytest.mark.parametrize(("key", "allowed"), [(key, allowed) for key, allowed, *_ in keys(Config)])
 def test_keys_have_the_documented_range_and_default(key: str, allowed: str) -> None:
     row = documented_keys()[key]
     assert row["allowed"].startswith(allowed)
@@ -197,7 +198,7 @@ def test_the_full_example_has_every_key() -> None:
                 yield from keys_of(table, f"{path}{key}.") if isinstance(table, dict) else [f"{path}{key}"]
 
     longest = max((block.text for _, block in configurations()), key=len)
-    assert set(keys_of(tomllib.loads(longest), "")) == {key for key, *_ in keys()}
+    assert set(keys_of(tomllib.loads(longest), "")) == {key for key, *_ in keys(Config)}
 
 
 def checks() -> Iterator[tuple[str, str]]:
