@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _state_option(trace)
     trace.add_argument("--count", type=int, default=50, help="number of frames (default 50)")
 
+    _bms_options(add("bms", _bms, "Run a BMS that answers chargers over Modbus, and command it."))
     _simulate_options(add("simulate", _simulate, "Run simulated chargers against any central system."))
     return parser
 
@@ -245,6 +246,18 @@ def _trace(options: argparse.Namespace) -> int:
         at = datetime.fromtimestamp(frame["at"]).astimezone()
         print(f"{at:%H:%M:%S.%f}"[:-3], frame["peer"], "<-" if frame["sent"] else "->", frame["data"])
     return 0
+
+
+def _bms_options(parser: argparse.ArgumentParser) -> None:
+    from ampgate.bms import command
+
+    command.add_arguments(parser)
+
+
+def _bms(options: argparse.Namespace) -> int:
+    from ampgate.bms import command
+
+    return command.run(options)
 
 
 def _simulate_options(parser: argparse.ArgumentParser) -> None:
