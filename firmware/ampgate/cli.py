@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    run = add("run", _run, "Run the gateway; with --demo together with simulated chargers and a small BMS.")
+    run = add("run", _run, "Run the gateway; with --demo together with simulated chargers and the reference BMS.")
     _gateway_options(run)
     run.add_argument("--demo", action="store_true", help="show a living site with simulated chargers and a BMS")
     run.add_argument("--modbus-port", type=int, default=5020, help="Modbus TCP port of the demo (default 5020)")

@@ -171,13 +171,16 @@ def _sessions(options: argparse.Namespace) -> int:
     if options.csv:
         table = csv.DictWriter(sys.stdout, _COLUMNS, extrasaction="ignore", lineterminator="\n")
         table.writeheader()
-        table.writerows(sessions)
+        table.writerows(
+            session | {name: f"{_local(session[name]):%Y-%m-%d %H:%M:%S}" for name in ("started", "ended")}
+            for session in sessions
+        )
         return 0
     _print_table(
         ("started", "charger", "user", "kWh", "min", "reason"),
         [
             (
-                f"{datetime.fromisoformat(session['started']).astimezone():%d/%m/%y %H:%M:%S}",
+                f"{_local(session['started']):%d/%m/%y %H:%M:%S}",
                 session["place"],
                 session["user"],
                 f"{session['energy']:.3f}",
@@ -188,6 +191,10 @@ def _sessions(options: argparse.Namespace) -> int:
         ],
     )
     return 0
+
+
+def _local(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone()
 
 
 def _use(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import inspect
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +19,7 @@ from ampgate.bms import alarms, kinds, objects
 from ampgate.bms.charger import TaskRefused
 from ampgate.bms.config import BmsConfig
 from ampgate.bms.service import Bms, System
-from ampgate.bms.store import Store
+from ampgate.bms.store import Store, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +34,11 @@ class Commands:
 
     def methods(self) -> dict[str, Callable[..., Any]]:
         """All of them by name."""
-        return {
-            "status": self.status,
-            "use": self.use,
-            "sessions": self.sessions,
-            "objects": _refusing(self.objects),
-            "write": _refusing(self.write),
-            "task": _refusing(self.task),
-            "reset": _refusing(self.reset),
-        }
+        methods: tuple[Callable[..., Any], ...] = (
+            *(self.status, self.use, self.sessions, self.objects),
+            *(self.write, self.task, self.reset),
+        )
+        return {method.__name__: _refusing(method) for method in methods}
 
     def status(self) -> dict[str, Any]:
         """Connection, and of each system its monitor, charging session and last charge."""
@@ -95,7 +92,7 @@ class Commands:
             for name, charge in self._bms.charges(count)
         ]
 
-    async def objects(self, reference: str) -> list[dict[str, Any]]:
+    def objects(self, reference: str) -> list[dict[str, Any]]:
         """Objects at or below a reference; all of them for an empty one."""
         return [reading._asdict() for reading in objects.readings(self._bms, reference)]
 
@@ -115,12 +112,13 @@ class Commands:
         return f"{system.place}: {await objects.do_reset(self._bms, system, what)}"
 
 
-def _refusing(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _refusing(method: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(method)
     async def ask(**parameters: Any) -> Any:
         try:
-            return await method(**parameters)
-        except TaskRefused as error:
+            answer = method(**parameters)
+            return await answer if inspect.isawaitable(answer) else answer
+        except (TaskRefused, StoreError) as error:
             raise control.ControlError(str(error)) from None
 
     return ask
