@@ -50,10 +50,10 @@ class Block:
         return [int.from_bytes(data[at : at + 2]) for at in range(0, len(data), 2)]
 
 
-def request(group: str, charger: int) -> Block:
+def request(group: str, charger: int, *, with_processed: bool = True) -> Block:
     """What a charger asks: the R signals of the group, its flag among them; and whether it has been processed."""
     keys = [key for key, signal in SIGNALS.items() if signal.group == group and signal.access == "R"]
-    return Block([*keys, f"{group}.processed"], charger)
+    return Block([*keys, f"{group}.processed"] if with_processed else keys, charger)
 
 
 def monitor(charger: int, connector: int) -> Block:

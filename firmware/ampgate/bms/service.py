@@ -33,6 +33,8 @@ RETRY_DELAY: Final = 1.0
 """Seconds between two attempts to reach the gateway."""
 FOLLOW_UP: Final = (1.0, 30.0)
 """After an answer or a task the next step soon follows: poll every first number of seconds, for the second one."""
+SETTLING: Final = 1.0
+"""Seconds that a gateway whose *processed* cannot be read has to take an answer in."""
 FLAG_INTERVAL: Final = 0.1
 """Seconds between two looks at the flag of an operation."""
 OPERATION_TIMEOUT: Final = 60.0
@@ -137,9 +139,6 @@ class Bms:
             for connector in range(1, config.charger[index].connectors + 1)
         ]
         self.systems = [System(number, *place) for number, place in enumerate(places, 1)]
-        self._blocks = [
-            {group: blocks.request(group, index) for group in _REQUESTS} for index in range(len(self.chargers))
-        ]
         self._busy = [asyncio.Lock() for _ in self.chargers]
         """One task at a time for each charger."""
         self._wake = asyncio.Event()
@@ -147,6 +146,10 @@ class Bms:
         self._greeted = False
         self._beats = True
         """Whether the gateway has a heartbeat register."""
+        self._reads_back = True
+        """Whether the gateway lets *processed* be read, which the map calls write only."""
+        self._settled: dict[tuple[int, str], float] = {}
+        """Where that cannot be read: when a request that was answered has gone for certain."""
         self.trouble = ""
         """Why nothing is polled; empty when all is well."""
 
@@ -220,7 +223,7 @@ class Bms:
             self.extensions = values[blocks.MAP_VERSION] > 0
         except Refused:
             self.extensions = False
-        self._greeted = self._beats = True
+        self._greeted = self._beats = self._reads_back = True
         kind = "with extensions" if self.extensions else "original map"
         log.info("gateway at %s: connected, %s", self.config.modbus.reference, kind)
 
@@ -254,13 +257,32 @@ class Bms:
                     system.trouble = trouble
 
     async def _poll(self, index: int, charger: Charger) -> None:
-        for group, block in self._blocks[index].items():
-            values = {key.partition(".")[2]: value for key, value in (await self.client.read(block)).items()}
+        for group in _REQUESTS:
+            values = await self._request(group, index)
             if values["flag"] and not values["processed"]:
                 await self._answer(group, index, charger, values)
         for system in self.systems:
             if system.index == index:
                 await self._look(system)
+
+    async def _request(self, group: str, index: int) -> dict[str, Any]:
+        """A request block by names, *processed* included."""
+        if self._reads_back:
+            try:
+                return await self._read_request(group, index)
+            except Refused as error:
+                if error.code != ILLEGAL_ADDRESS:
+                    raise
+            values = await self._read_request(group, index, with_processed=False)
+            self._reads_back = False
+            log.info("the gateway does not let *processed* be read: answers get %g s to take effect", SETTLING)
+        else:
+            values = await self._read_request(group, index, with_processed=False)
+        return values | {"processed": time.monotonic() < self._settled.get((index, group), 0.0)}
+
+    async def _read_request(self, group: str, index: int, *, with_processed: bool = True) -> dict[str, Any]:
+        values = await self.client.read(blocks.request(group, index, with_processed=with_processed))
+        return {key.partition(".")[2]: value for key, value in values.items()}
 
     async def _look(self, system: System) -> None:
         """Read what the Monitor shows."""
@@ -293,6 +315,7 @@ class Bms:
         values = {f"{group}.{name}": value for name, value in answer.items()}
         await self._write(list(values), values, index)
         await self._write([f"{group}.processed"], {f"{group}.processed": 1}, index)
+        self._settled[index, group] = time.monotonic() + SETTLING
         self.wake()
 
     def _authorize(self, charger: Charger, values: dict[str, Any]) -> dict[str, int]:

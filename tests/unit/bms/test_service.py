@@ -15,7 +15,7 @@ import pytest
 from ampgate.bms import objects, service
 from ampgate.bms.alarms import Alarm, Alarms, Outlet
 from ampgate.bms.charger import TaskRefused
-from ampgate.bms.client import Unreachable
+from ampgate.bms.client import ILLEGAL_ADDRESS, Refused, Unreachable
 from ampgate.bms.config import BmsConfig, BmsTable, ChargerTable, ModbusTable, TcpTable, UserTable
 from ampgate.bms.service import Bms
 from ampgate.bms.store import Store
@@ -202,6 +202,29 @@ async def test_the_answer_is_there_before_processed(store):
         points["authorize.flag"].set(1)
         await until(lambda: seen)
         assert seen == [3]
+
+
+async def test_a_gateway_that_does_not_let_processed_be_read(store, monkeypatch):
+    """The original's map calls it write only; an answered request is left alone while the gateway takes it in."""
+    async with site(store, 1) as at:
+        read = at.bms.client.read
+
+        async def write_only(block):
+            if any(key.endswith(".processed") for key, *_ in block._fields):
+                raise Refused("test", ILLEGAL_ADDRESS)
+            return await read(block)
+
+        monkeypatch.setattr(service, "SETTLING", 3600.0)
+        monkeypatch.setattr(at.bms.client, "read", write_only)
+        await until(lambda: at.bms.systems[0].status)
+        points = at.gateway.site.charger(0)
+        points["authorize.id_tag"].set("CARD")
+        points["authorize.flag"].set(1)
+        await at.gateway.written("authorize.processed")
+        assert (await ask(at.gateway, 0, "start_transaction", connector_id=1, id_tag="CARD"))["result"] == 0
+        assert at.gateway.writes.count(("authorize.processed", 1)) == 1
+        at.bms._settled.clear()
+        await at.gateway.until(lambda: at.gateway.writes.count(("authorize.processed", 1)) == 2)
 
 
 async def test_heartbeat(store):
