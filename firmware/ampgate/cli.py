@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from ampgate import __version__, control, logs
 from ampgate.board.description import BoardError, describe
-from ampgate.config import Config, ConfigError, load
+from ampgate.config import Config, load
+from ampgate.settings import ConfigError
 
 DEFAULT_CONFIG: Final = Path("ampgate.toml")
 DEFAULT_STATE: Final = Path(".ampgate")
@@ -56,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    run = add("run", _run, "Run the gateway; with --demo together with simulated chargers and a small BMS.")
+    run = add("run", _run, "Run the gateway; with --demo together with simulated chargers and the reference BMS.")
     _gateway_options(run)
     run.add_argument("--demo", action="store_true", help="show a living site with simulated chargers and a BMS")
     run.add_argument("--modbus-port", type=int, default=5020, help="Modbus TCP port of the demo (default 5020)")
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     board.add_argument("--button", choices=("pressed", "released"), help="press or release the push button")
 
+    _bms_options(add("bms", _bms, "Run a BMS that answers chargers over Modbus, and command it."))
     _simulate_options(add("simulate", _simulate, "Run simulated chargers against any central system."))
 
     _device_options(add("network", _device, "Show or change the network settings of the device."), "network")
@@ -323,6 +325,18 @@ def _trace(options: argparse.Namespace) -> int:
         at = datetime.fromtimestamp(frame["at"]).astimezone()
         print(f"{at:%H:%M:%S.%f}"[:-3], frame["peer"], "<-" if frame["sent"] else "->", frame["data"])
     return 0
+
+
+def _bms_options(parser: argparse.ArgumentParser) -> None:
+    from ampgate.bms import command
+
+    command.add_arguments(parser)
+
+
+def _bms(options: argparse.Namespace) -> int:
+    from ampgate.bms import command
+
+    return command.run(options)
 
 
 def _simulate_options(parser: argparse.ArgumentParser) -> None:

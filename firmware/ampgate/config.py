@@ -7,23 +7,24 @@ gives a `ConfigError` that lists all of them.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
 
+from ampgate import settings
 from ampgate.bridge.policy import Policy
 from ampgate.bridge.results import StatusOrder
 from ampgate.registers.catalogue import SIGNALS
 from ampgate.registers.codec import ByteOrder
 from ampgate.registers.layout import CHARGERS_PER_UNIT, MAX_CONNECTORS
+from ampgate.settings import shown
 
 SCHEMA: Final = 1
 MAX_UNIT_ID: Final = 247
@@ -31,14 +32,6 @@ MAX_UNIT_ID: Final = 247
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0, le=86400)]
 Identity = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^/\s]+$")]
-
-
-class ConfigError(Exception):
-    """What is wrong with a configuration, one line each in `problems`."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -194,64 +187,12 @@ class Config(Table, frozen=True):
 
 def load(path: Path) -> Config:
     """Read and check a configuration file; a `ConfigError` lists everything that is wrong with it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError([f"{path}: no such file (see docs/configuration.md for a first one)"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: {error}"]) from None
-    return parse(text, str(path))
+    return parse(settings.read(path, "docs/configuration.md"), str(path))
 
 
 def parse(text: str, name: str = "configuration") -> Config:
     """Check a configuration; ``name`` is what error messages call it."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{name}: not TOML: {error}"]) from None
-    problems = list(_check_table(Config, document, ""))
-    if not problems:
-        config = msgspec.convert(document, Config)
-        problems = list(_check_whole(config))
-        if not problems:
-            return config
-    raise ConfigError([f"{name}: {problem}" for problem in problems])
-
-
-def _check_table(table: type[Table], values: Any, path: str) -> Iterator[str]:
-    if not isinstance(values, dict):
-        yield f"{path} must be a table, written [{path}]"
-        return
-    fields = {field.encode_name: field for field in msgspec.structs.fields(table)}
-    prefix = f"{path}." if path else ""
-    for key, value in values.items():
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, 1)
-            hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(fields)}"
-            yield f"{prefix}{key} is not a key; {hint}"
-        else:
-            yield from _check_value(fields[key].type, value, f"{prefix}{key}")
-    for key, field in fields.items():
-        if field.required and key not in values:
-            yield f"{prefix}{key} is missing; it must be {_allowed(field.type)}"
-
-
-def _check_value(type_: Any, value: Any, path: str) -> Iterator[str]:
-    if isinstance(type_, type) and issubclass(type_, Table):
-        yield from _check_table(type_, value, path)
-        return
-    element = getattr(type_, "__args__", (None,))[0] if getattr(type_, "__origin__", None) is list else None
-    if isinstance(element, type) and issubclass(element, Table):
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            yield f"{path} must be a list of tables, written [[{path}]]"
-            return
-        for index, item in enumerate(value):
-            yield from _check_table(element, item, f"{path}[{index}]")
-        return
-    try:
-        msgspec.convert(value, type_)
-    except msgspec.ValidationError:
-        yield f"{path} = {_shown(value)} must be {_allowed(type_)}"
+    return settings.parse(Config, text, name, _check_whole)
 
 
 def _check_whole(config: Config) -> Iterator[str]:
@@ -261,77 +202,26 @@ def _check_whole(config: Config) -> Iterator[str]:
     try:
         ZoneInfo(config.gateway.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        yield f'gateway.timezone = {_shown(config.gateway.timezone)} must be a time zone such as "Europe/Madrid"'
+        yield f'gateway.timezone = {shown(config.gateway.timezone)} must be a time zone such as "Europe/Madrid"'
     for network in config.modbus.tcp.allow:
         try:
             ip_network(network)
         except ValueError as error:
-            yield f'modbus.tcp.allow: {_shown(network)} must be a network such as "10.0.0.0/8" ({error})'
+            yield f'modbus.tcp.allow: {shown(network)} must be a network such as "10.0.0.0/8" ({error})'
     counts = Counter(charger.id for charger in config.charger)
     for identity, count in counts.items():
         if count > 1:
-            yield f"charger: id {_shown(identity)} is used {count} times; each charger needs its own"
+            yield f"charger: id {shown(identity)} is used {count} times; each charger needs its own"
     known = set(SIGNALS) | {signal.label for signal in SIGNALS.values()}
     for index, charger in enumerate(config.charger):
         for name in charger.inactive:
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
-                hint = f"; did you mean {_shown(close[0])}?" if close else ""
-                yield f"charger[{index}].inactive: {_shown(name)} is not a signal of the map{hint}"
+                hint = f"; did you mean {shown(close[0])}?" if close else ""
+                yield f"charger[{index}].inactive: {shown(name)} is not a signal of the map{hint}"
     units = max(1, -(-len(config.charger) // CHARGERS_PER_UNIT))
     if config.modbus.unit_id + units - 1 > MAX_UNIT_ID:
         yield (
             f"modbus.unit_id = {config.modbus.unit_id} must be at most {MAX_UNIT_ID - units + 1}, as "
             f"{len(config.charger)} chargers take {units} unit ids"
         )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return str(value)  # TOML has nan and inf, JSON has not
-    return msgspec.json.encode(value, enc_hook=str).decode()
-
-
-def _allowed(type_: Any) -> str:
-    """Say in words what a type takes."""
-    info = msgspec.inspect.type_info(type_)
-    match info:
-        case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
-            kind = "a whole number" if isinstance(info, msgspec.inspect.IntType) else "a number"
-            low = f"{info.ge:g}" if info.ge is not None else f"more than {info.gt:g}" if info.gt is not None else ""
-            return f"{kind}, {low}…{info.le:g}" if info.le is not None and low else kind
-        case msgspec.inspect.BoolType():
-            return "true or false"
-        case msgspec.inspect.EnumType():
-            return " or ".join(f'"{member.value}"' for member in info.cls)
-        case msgspec.inspect.LiteralType():
-            return " or ".join(map(_shown, info.values))
-        case msgspec.inspect.StrType():
-            lengths = f" of {info.min_length or 0}…{info.max_length} characters" if info.max_length else ""
-            return f"a text{lengths}{' without blanks and /' if info.pattern else ''}"
-        case msgspec.inspect.ListType():
-            return f"a list, each item {_describe_item(info.item_type)}"
-        case _:
-            return "a table"
-
-
-def _describe_item(info: msgspec.inspect.Type) -> str:
-    if isinstance(info, msgspec.inspect.StrType) and info.max_length:
-        return f"a text of {info.min_length or 0}…{info.max_length} characters"
-    return "a text"
-
-
-def keys() -> Iterator[tuple[str, str, Any]]:
-    """Every key as (path, what is allowed, default), for the documentation; no default is `msgspec.NODEFAULT`."""
-    yield from _keys(Config, "")
-
-
-def _keys(table: type[Table], path: str) -> Iterator[tuple[str, str, Any]]:
-    for field in msgspec.structs.fields(table):
-        name = f"{path}{field.encode_name}"
-        element = getattr(field.type, "__args__", (field.type,))[0]
-        if isinstance(element, type) and issubclass(element, Table):
-            yield from _keys(element, f"{name}.")
-        else:
-            factory = field.default_factory
-            yield name, _allowed(field.type), field.default if factory is msgspec.NODEFAULT else factory()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import socket
 from collections.abc import Callable, Mapping
@@ -26,24 +27,28 @@ Method = Callable[..., Any]
 
 
 class ControlError(Exception):
-    """Why a question to the gateway got no answer, for people."""
+    """Why a question to a running process got no answer, for people."""
 
 
 class ControlServer:
-    """Answers from ``methods``, called by name with the parameters of the question."""
+    """Answers from ``methods``, called by name with the parameters of the question, and awaited where they need time.
 
-    def __init__(self, path: Path, methods: Mapping[str, Method]) -> None:
+    A `ControlError` of a method is its refusal. ``title`` is what people call the process.
+    """
+
+    def __init__(self, path: Path, methods: Mapping[str, Method], title: str = "gateway") -> None:
         self._path = path
         self._methods = methods
+        self._title = title
         self._server: asyncio.AbstractServer | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen; `ControlError` when another gateway uses this state directory or the socket cannot be made."""
+        """Listen; `ControlError` when another process uses this state directory or the socket cannot be made."""
         if self._path.exists():
             if _somebody_listens(self._path):
-                raise ControlError(f"another gateway is running with {self._path.parent} (option --state)")
-            self._path.unlink()  # of a gateway that was killed
+                raise ControlError(f"another {self._title} is running with {self._path.parent} (option --state)")
+            self._path.unlink()  # of a process that was killed
         try:
             self._server = await asyncio.start_unix_server(self._serve, self._path, limit=_MAX_LINE)
         except OSError as error:
@@ -68,22 +73,23 @@ class ControlServer:
         self._connections.add(task)
         try:
             while line := await reader.readline():
-                writer.write(msgspec.json.encode(self._answer(line)) + b"\n")
+                writer.write(msgspec.json.encode(await self._answer(line)) + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError, asyncio.CancelledError):
-            pass  # the asker has gone, sent an endless line, or the gateway stops
+            pass  # the asker has gone, sent an endless line, or the process stops
         finally:
             self._connections.discard(task)
             writer.close()
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             question = msgspec.json.decode(line, type=dict[str, Any])
             method = self._methods[question.pop("method")]
         except (msgspec.DecodeError, KeyError, TypeError) as error:
             return {"error": f"not a question: {error}; methods: {', '.join(sorted(self._methods))}"}
         try:
-            return {"result": method(**question)}
+            result = method(**question)
+            return {"result": await result if inspect.isawaitable(result) else result}
         except TypeError as error:
             return {"error": f"wrong parameters: {error}"}
         except ControlError as error:  # the method refuses
@@ -106,8 +112,8 @@ def _somebody_listens(path: Path) -> bool:
     return True
 
 
-def ask(path: Path, method: str, timeout: float = _TIMEOUT, **parameters: Any) -> Any:
-    """Ask the gateway behind this socket; `ControlError` when there is none or it refuses."""
+def ask(path: Path, method: str, timeout: float = _TIMEOUT, title: str = "gateway", **parameters: Any) -> Any:
+    """Ask the process behind this socket; `ControlError` when there is none or it refuses."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:
@@ -116,9 +122,9 @@ def ask(path: Path, method: str, timeout: float = _TIMEOUT, **parameters: Any) -
             with connection.makefile("rb") as file:
                 answer = msgspec.json.decode(file.readline(), type=dict[str, Any])
         except (FileNotFoundError, ConnectionRefusedError):
-            raise ControlError(f"no gateway is running with {path.parent} (option --state)") from None
+            raise ControlError(f"no {title} is running with {path.parent} (option --state)") from None
         except TimeoutError:
-            raise ControlError(f"the gateway behind {path} does not answer") from None
+            raise ControlError(f"the {title} behind {path} does not answer") from None
         except (OSError, msgspec.DecodeError) as error:
             raise ControlError(f"{path}: {error}") from None
     if "error" in answer:

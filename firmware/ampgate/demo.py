@@ -1,4 +1,4 @@
-"""``ampgate run --demo``: a gateway, simulated chargers and a small BMS, and a living picture of them.
+"""``ampgate run --demo``: a gateway, simulated chargers and the reference BMS, and a living picture of them.
 
 The gateway is a process of its own with a temporary configuration; chargers and BMS live in this one and reach it only
 through its ports, as real ones would.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+import random
 import shutil
 import signal
 import socket
@@ -16,7 +18,7 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import Process
-from collections.abc import Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -24,7 +26,10 @@ from typing import Any, Final, NamedTuple, Protocol
 import tomli_w
 
 from ampgate import control
-from ampgate.bms.demo import DemoBms
+from ampgate.bms import process
+from ampgate.bms.charger import TaskRefused
+from ampgate.bms.config import AlarmTable, BmsConfig, BmsTable, ChargerTable, ModbusTable, TcpTable, UserTable
+from ampgate.bms.service import Bms, System
 from ampgate.registers.layout import address
 from ampgate.simulator.command import DEFAULT_TAGS
 from ampgate.simulator.site import Plan, Site
@@ -55,6 +60,13 @@ REMOTE_SHARE: Final = 0.5
 """Part of the drivers who wait until the BMS starts them."""
 STRANGER: Final = "STRANGER"
 """Id tag of a driver whom the BMS does not know."""
+READ_RATE: Final = 0.25
+"""Seconds between two rounds of the BMS: less than its configuration allows, for an audience that has no patience."""
+REMOTE_START_AFTER: Final = 4.0
+"""Seconds that a car waits without a card until the BMS starts it."""
+REMOTE_STOP_SHARE: Final = 0.25
+"""Part of the sessions that the BMS ends, after a number of seconds in `REMOTE_STOP_AFTER`."""
+REMOTE_STOP_AFTER: Final = (30.0, 90.0)
 START_TIMEOUT: Final = 15.0
 STOP_TIMEOUT: Final = 5.0
 TABLE_INTERVAL: Final = 0.5
@@ -75,6 +87,7 @@ CHARGERS: Final = (
     _Charger("CP001", "Garage left"),
     _Charger("CP002", "Car park", 2),
     _Charger("CP003", "Garage right"),
+    _Charger("CP004", "Visitors"),
     _Charger("MYCHARGER", "(yours)", simulated=False),
     _Charger("MYCHARGER2", "(yours)", simulated=False),
 )
@@ -106,13 +119,65 @@ def run_demo(
     return 0
 
 
+class Operator:
+    """Whoever sits at the BMS: starts cars that wait for that, and ends some sessions."""
+
+    def __init__(self, bms: Bms) -> None:
+        self._bms = bms
+        self._random = random.Random()
+        self._waiting: dict[str, float] = {}
+        """Until when a car may still show a card, by system; never, once it was started or turned away."""
+        self._declined: dict[str, int] = {}
+        """Authorize requests declined so far, by charger."""
+        self._ends: dict[int, float] = {}
+        """When a session is to be ended, by transaction id."""
+        self.starts = self.stops = 0
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            for system in self._bms.systems:
+                await self._attend(system)
+            await asyncio.sleep(READ_RATE)
+
+    async def _attend(self, system: System) -> None:
+        if system.status != "Preparing":
+            self._waiting.pop(system.name, None)
+        elif time.monotonic() >= self._waiting.setdefault(system.name, time.monotonic() + REMOTE_START_AFTER):
+            self._waiting[system.name] = math.inf
+            self.starts += await self._done(self._bms.start(system, "Visitor"))
+        if system.charger.declined > self._declined.get(system.charger.name, 0):
+            # Whoever was turned away must not be started from afar instead.
+            self._waiting |= {other.name: math.inf for other in self._bms.systems if other.charger is system.charger}
+            self._declined[system.charger.name] = system.charger.declined
+        if system.session is not None and time.monotonic() >= self._ends.setdefault(
+            system.session.transaction, self._end_of_session()
+        ):
+            self._ends[system.session.transaction] = math.inf
+            self.stops += await self._done(self._bms.stop(system))
+
+    def _end_of_session(self) -> float:
+        if self._random.random() >= REMOTE_STOP_SHARE:
+            return math.inf
+        return time.monotonic() + self._random.uniform(*REMOTE_STOP_AFTER)
+
+    @staticmethod
+    async def _done(task: Awaitable[str]) -> bool:
+        try:
+            await task
+        except TaskRefused as error:  # somebody was faster
+            log.info("%s", error)
+            return False
+        return True
+
+
 class View(Protocol):
     """How the demo is shown."""
 
     interval: float
     """Seconds between two calls of `show`."""
 
-    def show(self, status: dict[str, Any], demo: Demo) -> None:
+    def show(self, status: dict[str, Any], demo: Demo, summary: str) -> None:
         """Show this state of the gateway."""
 
 
@@ -122,8 +187,8 @@ class Demo:
     def __init__(self, directory: Path, modbus_port: int, ocpp_port: int, duration: float | None) -> None:
         self.modbus_port, self.ocpp_port = modbus_port, ocpp_port
         self.gateway_log = directory / "gateway.log"
-        self.bms = DemoBms(HOST, modbus_port, UNIT_ID, [charger.connectors for charger in CHARGERS], tags=DEFAULT_TAGS)
         self._directory = directory
+        self._bms_state = directory / "bms"
         self._duration = duration
         self._stop = asyncio.Event()
         self._socket = directory / "state" / control.SOCKET_NAME
@@ -166,6 +231,15 @@ class Demo:
             ],
         }
 
+    def _bms_configuration(self) -> BmsConfig:
+        return BmsConfig(
+            bms=BmsTable(label="Demo"),
+            modbus=ModbusTable(unit_id=UNIT_ID, tcp=TcpTable(HOST, self.modbus_port)),
+            alarm=AlarmTable(stdout=False),  # the terminal shows the site
+            charger=[ChargerTable(charger.id, charger.connectors) for charger in CHARGERS],
+            user=[UserTable(f"Driver {number}", [tag]) for number, tag in enumerate(DEFAULT_TAGS, 1)],
+        )
+
     async def _wait_for(self, gateway: Process) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while not self._stop.is_set():
@@ -197,7 +271,16 @@ class Demo:
             remote_share=REMOTE_SHARE,
             listener=lambda event: log.info("%s %s: %s", event.charger, event.connector or "", event.text),
         )
-        work = [asyncio.create_task(site.run()), asyncio.create_task(self.bms.run())]
+        async with process.prepared(self._bms_configuration(), self._bms_state) as bms:
+            bms.read_rate = READ_RATE
+            operator = Operator(bms)
+            await self._watch(gateway, bms, operator, [site.run(), bms.run(), operator.run()])
+            print(f"The demo has ended. {summary(bms, operator)}", flush=True)
+
+    async def _watch(
+        self, gateway: Process, bms: Bms, operator: Operator, parties: list[Coroutine[Any, Any, None]]
+    ) -> None:
+        work = [asyncio.create_task(party) for party in parties]
         try:
             with _view() as view:
                 while not self._stop.is_set():
@@ -206,7 +289,7 @@ class Demo:
                         if task.done():
                             task.result()
                     with contextlib.suppress(control.ControlError):
-                        view.show(await self._status(), self)
+                        view.show(await self._status(), self, summary(bms, operator))
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(view.interval):
                             await self._stop.wait()
@@ -214,16 +297,6 @@ class Demo:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
-        print(f"The demo has ended. {self.summary()}", flush=True)
-
-    def summary(self) -> str:
-        """What the BMS has seen so far."""
-        counters = self.bms.counters
-        return (
-            f"sessions: {counters.sessions} ({counters.energy_wh / 1000:.1f} kWh), "
-            f"accepted: {counters.accepted}, declined: {counters.declined}, "
-            f"remote starts: {counters.remote_starts}, remote stops: {counters.remote_stops}"
-        )
 
     def hints(self) -> Iterator[tuple[str, str]]:
         """How to join in: what, and a line to copy."""
@@ -238,20 +311,31 @@ class Demo:
         yield "OCPP 1.6", f"{ocpp}/<charger id>"
         yield "  your own charger", f"{ocpp}/{mine}"
         yield "  or simulate it", f"ampgate simulate --url {ocpp} --id {mine}"
-        yield "BMS of the demo", self.summary()
+        yield "BMS of the demo", f"ampgate bms status --state {self._bms_state}"
         yield "Log", f"{self.gateway_log}   (time passes {SPEED:g} times as fast for the cars; Ctrl-C ends the demo)"
 
 
-async def _end(process: Process) -> None:
+def summary(bms: Bms, operator: Operator) -> str:
+    """What the BMS has seen so far."""
+    uses = [system.record.total for system in bms.systems]
+    return (
+        f"sessions: {sum(use.sessions for use in uses)} ({sum(use.energy for use in uses):.1f} kWh), "
+        f"accepted: {sum(charger.accepted for charger in bms.chargers)}, "
+        f"declined: {sum(charger.declined for charger in bms.chargers)}, "
+        f"remote starts: {operator.starts}, remote stops: {operator.stops}"
+    )
+
+
+async def _end(child: Process) -> None:
     """End a child process, by request first."""
     with contextlib.suppress(ProcessLookupError):
-        process.terminate()
+        child.terminate()
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
-                await process.wait()
+                await child.wait()
         except TimeoutError:
-            process.kill()
-            await process.wait()
+            child.kill()
+            await child.wait()
 
 
 def _free_port(name: str, port: int) -> int:
@@ -334,7 +418,7 @@ class PlainView:
         self._next_block = time.monotonic() + FIRST_BLOCK
         self._explained = False
 
-    def show(self, status: dict[str, Any], demo: Demo) -> None:
+    def show(self, status: dict[str, Any], demo: Demo, summary: str) -> None:
         """Print what is new."""
         if not self._explained:
             for title, text in demo.hints():
@@ -351,7 +435,7 @@ class PlainView:
             print()
             for row in rows:
                 print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-            print(f"BMS: {demo.summary()}\n")
+            print(f"BMS: {summary}\n")
         sys.stdout.flush()
 
 
@@ -366,7 +450,7 @@ class TableView:
     def __init__(self, live: Live) -> None:
         self._live = live
 
-    def show(self, status: dict[str, Any], demo: Demo) -> None:
+    def show(self, status: dict[str, Any], demo: Demo, summary: str) -> None:
         """Draw the picture anew."""
         table = Table(
             title=f"ampgate {status['version']} demo", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1)
@@ -378,7 +462,7 @@ class TableView:
             table.add_row(*(Text(cell, style=style) for cell in row))
         activity = Text("\n".join(_line(event) for event in status["activity"][-_ACTIVITY_LINES:]), no_wrap=True)
         hints = Table.grid(padding=(0, 2))
-        for title, text in demo.hints():
+        for title, text in (*demo.hints(), ("", summary)):
             hints.add_row(Text(title, style="bold"), Text(text))
         self._live.update(Group(table, activity, Text(), hints), refresh=True)
 

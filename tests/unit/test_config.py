@@ -8,8 +8,9 @@ import pytest
 
 from ampgate.bridge.policy import Policy
 from ampgate.bridge.results import StatusOrder
-from ampgate.config import Config, ConfigError, Parity, Transport, keys, load, parse
+from ampgate.config import Config, Parity, Transport, load, parse
 from ampgate.registers.codec import ByteOrder
+from ampgate.settings import ConfigError, keys
 
 PORT = "a whole number, 0…65535"
 CHARGER = "[[charger]]\nid = 'CP1'\n"
@@ -200,7 +201,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_keys_for_the_documentation() -> None:
-    found = {path: (allowed, default) for path, allowed, default in keys()}
+    found = {path: (allowed, default) for path, allowed, default in keys(Config)}
     assert found["modbus.tcp.port"] == (PORT, 502)
     assert found["bms.policy"] == ('"reject" or "accept" or "list"', "reject")
     assert found["charger.connectors"] == ("a whole number, 1…7", 1)

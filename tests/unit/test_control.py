@@ -29,10 +29,15 @@ def fail() -> None:
 
 
 def refuse() -> None:
-    raise ControlError("not with this board")
+    raise ControlError("not today")
 
 
-METHODS: dict[str, Any] = {"ping": lambda: "1.0", "add": add, "fail": fail, "refuse": refuse}
+async def slowly() -> str:
+    await asyncio.sleep(0)
+    return "done"
+
+
+METHODS: dict[str, Any] = {"ping": lambda: "1.0", "add": add, "fail": fail, "refuse": refuse, "slowly": slowly}
 
 
 @pytest.fixture
@@ -72,15 +77,17 @@ async def test_questions(serve: Serve, path: Path) -> None:
     assert await asked(path, "ping") == "1.0"
     assert await asked(path, "add", a=2, b=3) == 5
     assert await asked(path, "add", a=2) == 2
+    assert await asked(path, "slowly") == "done"
 
 
 @pytest.mark.parametrize(
     ("method", "parameters", "reason"),
     [
-        ("fly", {}, "methods: add, fail, ping, refuse"),
+        ("fly", {}, "methods: add, fail, ping, refuse, slowly"),
         ("add", {}, "wrong parameters: .*'a'"),
         ("add", {"c": 1}, "wrong parameters: .*'c'"),
         ("fail", {}, "so it went"),
+        ("refuse", {}, "^not today$"),
     ],
 )
 async def test_questions_without_an_answer(

@@ -14,16 +14,20 @@ import msgspec
 import pytest
 
 from ampgate import cli
+from ampgate.bms import kinds, objects
+from ampgate.bms.config import BmsConfig
+from ampgate.bms.config import parse as parse_bms
 from ampgate.bridge.locallist import GROUP as LOCAL_LIST
 from ampgate.bridge.operations import OPERATIONS
 from ampgate.bridge.results import Result
-from ampgate.config import ConfigError, keys, parse
+from ampgate.config import Config, parse
 from ampgate.modbus.pdu import ExceptionCode
 from ampgate.ocpp import v16
 from ampgate.registers import export
 from ampgate.registers.catalogue import SIGNALS
 from ampgate.registers.codec import ByteOrder, codec
 from ampgate.registers.layout import address
+from ampgate.settings import ConfigError, keys
 
 pytestmark = pytest.mark.unit
 
@@ -32,6 +36,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 GUIDE = DOCS / "modbus-guide.md"
 CONFIGURATION = DOCS / "configuration.md"
+BMS = DOCS / "reference-bms.md"
 OCPP = DOCS / "ocpp-support.md"
 ARCHITECTURE = DOCS / "architecture.md"
 
@@ -141,63 +146,90 @@ def test_diagrams_use_no_character_that_ends_a_line_of_mermaid(page: Path) -> No
 # Configuration
 
 
-def documented_keys() -> dict[str, dict[str, str]]:
+class File(NamedTuple):
+    """A configuration file, and the page that describes it."""
+
+    page: Path
+    table: type[msgspec.Struct]
+    parse: Callable[[str], Any]
+    required: str
+    """The least that the file must hold, so that every table is there."""
+
+
+FILES = (
+    File(CONFIGURATION, Config, parse, '[[charger]]\nid = "X"'),
+    File(BMS, BmsConfig, parse_bms, '[[charger]]\nname = "X"\n[[user]]\nname = "X"'),
+)
+KEYS = [(file, key, allowed) for file in FILES for key, allowed, *_ in keys(file.table)]
+
+
+def documented_keys(page: Path) -> dict[str, dict[str, str]]:
     """Rows of the key tables by full key: the heading names the table of the file."""
     found: dict[str, dict[str, str]] = {}
-    for table in tables(CONFIGURATION):
+    for table in tables(page):
         if table.columns == ("key", "allowed", "default", "meaning"):
             prefix = table.heading.strip("`[]") + "." if "[" in table.heading else ""
             found |= {prefix + code(row["key"]): row for row in table.rows}
     return found
 
 
-def default_of(key: str) -> str:
+def default_of(file: File, key: str) -> str:
     """The default as it is written in the file."""
-    value: Any = parse('[[charger]]\nid = "X"')
+    value: Any = file.parse(file.required)
     for part in key.split("."):
         value = getattr(value[0] if isinstance(value, list) else value, part)
     return msgspec.json.encode(value).decode()
 
 
-def test_every_key_is_documented_and_no_other() -> None:
-    assert set(documented_keys()) == {key for key, *_ in keys()}
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.page.name)
+def test_every_key_is_documented_and_no_other(file: File) -> None:
+    assert set(documented_keys(file.page)) == {key for key, *_ in keys(file.table)}
 
 
-@pytest.mark.parametrize(("key", "allowed"), [(key, allowed) for key, allowed, *_ in keys()])
-def test_keys_have_the_documented_range_and_default(key: str, allowed: str) -> None:
-    row = documented_keys()[key]
+@pytest.mark.parametrize(("file", "key", "allowed"), KEYS)
+def test_keys_have_the_documented_range_and_default(file: File, key: str, allowed: str) -> None:
+    row = documented_keys(file.page)[key]
     assert row["allowed"].startswith(allowed)
     assert row["meaning"]
     if row["default"] != "required":
-        assert code(row["default"]) == default_of(key)
+        assert code(row["default"]) == default_of(file, key)
     else:
         with pytest.raises(ConfigError, match=f"{key.rpartition('.')[2]} is missing"):
-            parse("[[charger]]")
+            file.parse(f"[[{key.partition('.')[0]}]]")
 
 
-def configurations() -> Iterator[tuple[str, Block]]:
-    return ((page.name, block) for page in PAGES for block in blocks(page) if block.language == "toml")
+def configurations(file: File) -> Iterator[tuple[str, Block]]:
+    """The files on all pages that are of this kind: those of the BMS are called ``bms.toml``."""
+    return (
+        (page.name, block)
+        for page in PAGES
+        for block in blocks(page)
+        if block.language == "toml" and block.before.startswith("<!-- file: bms.toml") == (file.page == BMS)
+    )
 
 
-@pytest.mark.parametrize(("page", "block"), list(configurations()))
-def test_configuration_files_are_accepted_or_refused_as_the_page_says(page: str, block: Block) -> None:
+@pytest.mark.parametrize(
+    ("file", "page", "block"), [(file, page, block) for file in FILES for page, block in configurations(file)]
+)
+def test_configuration_files_are_accepted_or_refused_as_the_page_says(file: File, page: str, block: Block) -> None:
     if block.before.startswith("<!-- refused"):
         with pytest.raises(ConfigError):
-            parse(block.text)
+            file.parse(block.text)
     else:
         assert block.before.startswith("<!-- file"), f"{page}: say what this file is: {block.before}"
-        parse(block.text)
+        file.parse(block.text)
 
 
-def test_the_full_example_has_every_key() -> None:
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.page.name)
+def test_the_full_example_has_every_key(file: File) -> None:
     def keys_of(value: Any, path: str) -> Iterator[str]:
         for key, inner in value.items():
             tables_ = inner if isinstance(inner, list) and isinstance(inner[0], dict) else [inner]
             for table in tables_:
                 yield from keys_of(table, f"{path}{key}.") if isinstance(table, dict) else [f"{path}{key}"]
 
-    longest = max((block.text for _, block in configurations()), key=len)
-    assert set(keys_of(tomllib.loads(longest), "")) == {key for key, *_ in keys()}
+    longest = max((block.text for _, block in configurations(file)), key=len)
+    assert set(keys_of(tomllib.loads(longest), "")) == {key for key, *_ in keys(file.table)}
 
 
 def checks() -> Iterator[tuple[str, str]]:
@@ -231,7 +263,7 @@ def commands() -> Iterator[str]:
     """What follows ``ampgate`` wherever a page shows a command."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        yield from re.findall(r"^(?:\$ |    +)\.venv/bin/ampgate (.*)$", text, re.M)
+        yield from re.findall(r"^(?:\$ |    +)\.venv/bin/ampgate (.*?)(?: +>.*)?$", text, re.M)
 
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
@@ -356,6 +388,35 @@ def test_flags_that_send_messages_are_listed() -> None:
     named = {key for row in rows(OCPP, "message", "sent by") for key in re.findall(r"`(\w+\.\w+)`", row["sent by"])}
     operations = {f"{operation.group}.flag" for operation in OPERATIONS} | {f"{LOCAL_LIST}.flag"}
     assert named == operations | {"connector.unlock", "connector.availability"}
+
+
+# Objects of the reference BMS
+
+
+def test_every_object_of_the_driver_guide_is_described() -> None:
+    documented = {code(row["object"]): row for row in rows(BMS, "object", "type", "access", "content")}
+    there = {f"M1.{one.reference}": one for one in objects.SETUP_OBJECTS}
+    there |= {f"S1.{one.reference}": one for one in objects.SYSTEM_OBJECTS}
+    assert list(documented) == list(there)
+    for reference, one in there.items():
+        row = documented[reference]
+        assert (code(row["type"]), row["access"]) == (one.kind.name, one.access)
+        assert row["content"].startswith(one.description)
+
+
+@pytest.mark.parametrize(
+    ("reference", "values"),
+    [
+        ("S1.A.T", kinds.TASKS),
+        ("S1.A.RST", kinds.RESETS),
+        ("S1.M.S", kinds.STATUSES),
+        ("S1.M.E", kinds.ERRORS),
+        ("S1.L.R", kinds.REASONS),
+    ],
+)
+def test_enumerations_of_objects_are_written_out(reference: str, values: dict[int, str]) -> None:
+    (row,) = (row for row in rows(BMS, "object", "type", "access", "content") if code(row["object"]) == reference)
+    assert row["content"].endswith(", ".join(f"{number}={words}" for number, words in values.items()))
 
 
 # Dependencies

@@ -1,1 +1,1 @@
-"""Modbus clients that do what a building management system does with the gateway."""
+"""The reference BMS: what the driver guide's central system does, as a Modbus client."""
