@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from ampgate.simulator.charger import Event
+from ampgate.simulator.events import Event
 from ampgate.simulator.site import Plan, Site
 
 try:
