@@ -30,19 +30,22 @@ class ControlError(Exception):
 
 
 class ControlServer:
-    """Answers from ``methods``, called by name with the parameters of the question."""
+    """Answers from ``methods``, called by name with the parameters of the question; ``who`` it is, for people."""
 
-    def __init__(self, path: Path, methods: Mapping[str, Method]) -> None:
+    def __init__(self, path: Path, methods: Mapping[str, Method], who: str = "gateway") -> None:
         self._path = path
+        self._who = who
         self._methods = methods
         self._server: asyncio.AbstractServer | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen; `ControlError` when another gateway uses this state directory or the socket cannot be made."""
+        """Listen; `ControlError` when another one uses this socket or the socket cannot be made."""
         if self._path.exists():
+            if not self._path.is_socket():
+                raise ControlError(f"{self._path} exists and is no socket")
             if _somebody_listens(self._path):
-                raise ControlError(f"another gateway is running with {self._path.parent} (option --state)")
+                raise ControlError(f"another {self._who} is running with {_place(self._path, self._who)}")
             self._path.unlink()  # of a gateway that was killed
         try:
             self._server = await asyncio.start_unix_server(self._serve, self._path, limit=_MAX_LINE)
@@ -104,7 +107,12 @@ def _somebody_listens(path: Path) -> bool:
     return True
 
 
-def ask(path: Path, method: str, timeout: float = _TIMEOUT, **parameters: Any) -> Any:
+def _place(path: Path, who: str) -> str:
+    """What a person chooses the socket with."""
+    return f"{path.parent} (option --state)" if who == "gateway" else f"{path} (option --socket)"
+
+
+def ask(path: Path, method: str, timeout: float = _TIMEOUT, who: str = "gateway", **parameters: Any) -> Any:
     """Ask the gateway behind this socket; `ControlError` when there is none or it refuses."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
@@ -114,9 +122,9 @@ def ask(path: Path, method: str, timeout: float = _TIMEOUT, **parameters: Any) -
             with connection.makefile("rb") as file:
                 answer = msgspec.json.decode(file.readline(), type=dict[str, Any])
         except (FileNotFoundError, ConnectionRefusedError):
-            raise ControlError(f"no gateway is running with {path.parent} (option --state)") from None
+            raise ControlError(f"no {who} is running with {_place(path, who)}") from None
         except TimeoutError:
-            raise ControlError(f"the gateway behind {path} does not answer") from None
+            raise ControlError(f"the {who} behind {path} does not answer") from None
         except (OSError, msgspec.DecodeError) as error:
             raise ControlError(f"{path}: {error}") from None
     if "error" in answer:
