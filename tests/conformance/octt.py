@@ -64,6 +64,9 @@ REASONS = [
 class Station(ABC):
     """A charge point of two connectors at most, one of those that a gateway knows, and the BMS's view of it."""
 
+    _clock_error = 0.0
+    """Seconds by which the times of its transactions may differ from those that the test knows."""
+
     def __init__(self, place: Place) -> None:
         self._place = place
         self.bms = place.bms
@@ -148,9 +151,9 @@ class Station(ABC):
         await self.bms.until(164, 0)
 
     async def _begin(
-        self, transaction_id: int, verdict: int, fields: tuple[int, str, int, int], about: datetime, within: float = 0
+        self, transaction_id: int, verdict: int, fields: tuple[int, str, int, int], about: datetime
     ) -> None:
-        """Answer a start with these fields: connector, id tag, meter, reservation; its time is ``about`` this one."""
+        """Answer a start with these fields: connector, id tag, meter, reservation; its time is nearly ``about``."""
         connector, id_tag, meter, reservation = fields
         self.meter_start = float(meter)
         await self.bms.until(194, 1)  # Start Transaction Flag
@@ -158,19 +161,17 @@ class Station(ABC):
         assert await self.bms.text(196, 10) == id_tag
         assert await self.bms.float(206) == meter
         assert await self.bms.word(208) == reservation
-        assert abs(await self.bms.epoch(209) - about.timestamp()) <= within
+        assert abs(await self.bms.epoch(209) - about.timestamp()) <= self._clock_error
         await self.bms.write(227, verdict)
         await self.bms.write(228, transaction_id)
         await self.bms.write(214, 1)  # processed
         await self.bms.until(194, 0)
 
-    async def _end(
-        self, transaction_id: int, reason: str, id_tag: str, meter: int, about: datetime, within: float = 0
-    ) -> None:
+    async def _end(self, transaction_id: int, reason: str, id_tag: str, meter: int, about: datetime) -> None:
         await self.bms.until(234, 1)  # Stop Transaction Flag
         assert await self.bms.text(235, 10) == id_tag
         assert await self.bms.float(245) == meter
-        assert abs(await self.bms.epoch(247) - about.timestamp()) <= within
+        assert abs(await self.bms.epoch(247) - about.timestamp()) <= self._clock_error
         assert await self.bms.read(249, 2) == [transaction_id, REASONS.index(reason)]
         await self.bms.write(268, ACCEPTED)
         await self.bms.write(255, 1)  # processed
@@ -297,6 +298,8 @@ class PackageStation(Station):
 class SimulatedStation(Station):
     """A simulated charge point of one of the profiles, and what the gateway's trace has of the talk with it."""
 
+    _clock_error = DEADLINE
+
     def __init__(self, place: Place, profile: str) -> None:
         super().__init__(place)
         self._events: list[str] = []
@@ -393,7 +396,7 @@ class SimulatedStation(Station):
         await self._until(lambda: place.transaction is not None, "a transaction")
         assert place.transaction is not None
         fields = (connector, id_tag, place.transaction.meter_start, reservation or 0)
-        await self._begin(transaction_id, verdict, fields, datetime.now(UTC), within=DEADLINE)
+        await self._begin(transaction_id, verdict, fields, datetime.now(UTC))
         await self._quiet()
         assert place.transaction.id == transaction_id
         return self._id_tag_info("StartTransaction")
@@ -408,7 +411,7 @@ class SimulatedStation(Station):
                 self.charger.unplug(1)
         place = place or self.charger.connector(1)
         await self._until(lambda: place.transaction is None, "the end of the transaction")
-        await self._end(transaction_id, reason, id_tag or "", place.meter, datetime.now(UTC), within=DEADLINE)
+        await self._end(transaction_id, reason, id_tag or "", place.meter, datetime.now(UTC))
 
     @property
     def asked(self) -> list[tuple[str, dict[str, Any]]]:
