@@ -24,7 +24,7 @@ _START_ACCEPTED = v16.RemoteStartTransactionResponse(status=v16.RemoteStartStopS
 _START_REJECTED = v16.RemoteStartTransactionResponse(status=v16.RemoteStartStopStatus.REJECTED)
 
 
-SLOW: Final = 5.0
+SLOW: Final = 3.0
 """Real seconds that a slow charger needs for an answer."""
 STEP: Final = 1.0
 """Real seconds between two reports of an upload or of a firmware update."""

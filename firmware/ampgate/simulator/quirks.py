@@ -108,6 +108,10 @@ def _repeat_begin(action: str, payload: Payload) -> None:
 # Frames
 
 
+def _dump(parts: Any) -> str:
+    return json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
+
+
 def _action(frame: str) -> str:
     parts = json.loads(frame)
     return str(parts[2]) if parts[0] == 2 else ""
@@ -126,7 +130,7 @@ def _number_id(frame: str) -> list[Data]:
     parts = json.loads(frame)
     if parts[0] == 2:
         parts[1] = int(parts[1])
-    return [json.dumps(parts)]
+    return [_dump(parts)]
 
 
 def _twice(frame: str) -> list[Data]:
@@ -134,7 +138,7 @@ def _twice(frame: str) -> list[Data]:
         return [frame]
     parts = json.loads(frame)
     again = int(parts[1]) + 10**15  # an id that nobody waits for
-    return [frame, json.dumps([parts[0], again if isinstance(parts[1], int) else str(again), *parts[2:]])]
+    return [frame, _dump([parts[0], again if isinstance(parts[1], int) else str(again), *parts[2:]])]
 
 
 def _unasked(frame: str) -> list[Data]:
@@ -147,7 +151,7 @@ QUIRKS: Final[dict[str, Quirk]] = {
     "no-connector-0": Quirk("never tells the status of connector 0"),
     "no-boot": Quirk("talks without a BootNotification until it is refused"),
     "mute": Quirk("never answers an operation"),
-    "slow": Quirk("answers an operation after 5 s"),
+    "slow": Quirk("answers an operation after 3 s"),
     "rejects-profiles": Quirk("rejects every charging profile, as a station whose load balancer is switched off"),
     "long-serials": Quirk(
         "serial numbers of 34 characters, OCPP allows 25",
@@ -189,7 +193,7 @@ def spoil(frame: str, quirks: frozenset[str]) -> list[Data]:
     if changes and parts[0] == 2:
         for change in changes:
             change(parts[2], parts[3])
-        frame = json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
+        frame = _dump(parts)
     frames: list[Data] = [frame]
     for quirk in chosen:
         if quirk.send is not None:
