@@ -60,10 +60,11 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("code", "name", "products", "error", "faulted"), ERRORS, ids=[str(row[0]) for row in ERRORS])
+@pytest.mark.parametrize(("code", "name", "products", "shown"), [(*row[:3], row[3:]) for row in ERRORS])
 async def test_vendor_error(
-    code: int, name: str, products: str, error: int, faulted: bool, shared: SharedGateway
+    code: int, name: str, products: str, shown: tuple[int, bool], shared: SharedGateway
 ) -> None:
+    error, faulted = shown
     for product in PRODUCTS:
         assert (PROFILES[PRODUCTS[product]].fault(str(code)) is not None) == (product in products)
     async with connected(shared, PRODUCTS[products[-1]]) as (place, charger):
