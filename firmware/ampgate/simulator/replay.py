@@ -151,6 +151,8 @@ class Player:
         """Actions of the charger's CALLs by message id."""
         self._transactions: dict[int, int] = {}
         """Transaction ids of now by those of the recording."""
+        self._recorded = _answers(steps, sent=True)
+        """What the gateway answered then, by message id."""
         self._expected = list(_asked(steps))
         """CALLs of the gateway that are still to come, with what the charger answered."""
 
@@ -167,12 +169,17 @@ class Player:
                 proxy=None,
                 **self._tls,
             ) as websocket:
-                listening = asyncio.create_task(self._listen(websocket))
+                parts = [asyncio.create_task(part) for part in (self._play(websocket), self._listen(websocket))]
                 try:
-                    await self._play(websocket)
+                    done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+                    for part in done:
+                        part.result()
+                    if parts[0] not in done:
+                        self.report.failure = "the connection was closed"
                 finally:
-                    listening.cancel()
-                    await asyncio.gather(listening, return_exceptions=True)
+                    for part in parts:
+                        part.cancel()
+                    await asyncio.gather(*parts, return_exceptions=True)
         except InvalidStatus as error:
             self.report.failure = f"refused with HTTP {error.response.status_code}"
         except (OSError, InvalidHandshake, ConnectionClosed, EOFError) as error:
@@ -251,17 +258,25 @@ class Player:
         elif recorded[0] == CALLERROR:
             self._judge(where, {"errorCode": actual[2]}, {"errorCode": recorded[2]})
         else:
-            self._judge(where, self._comparable(action, actual[2], recorded[2]), recorded[2])
+            self._judge(where, self._of_then(actual[2]), recorded[2])
 
-    def _comparable(self, action: str, actual: Any, recorded: Any) -> Any:
-        """An answer of now with the transaction id of then; a new id is learned."""
-        if action != "StartTransaction" or not (isinstance(actual, dict) and isinstance(recorded, dict)):
-            return actual
-        then, now = recorded.get("transactionId"), actual.get("transactionId")
-        if not (isinstance(then, int) and isinstance(now, int)):
-            return actual
-        self._transactions[then] = now
-        return actual | {"transactionId": then}
+    def _learn(self, answer: list[Any]) -> None:
+        """Transaction ids of then and now, from the answer to a StartTransaction."""
+        recorded = self._recorded.get(str(answer[1]))
+        if recorded is None or self._calls.get(str(answer[1])) != "StartTransaction":
+            return
+        then, now = (
+            frame[2].get("transactionId") if isinstance(frame[2], dict) else None for frame in (recorded, answer)
+        )
+        if isinstance(then, int) and isinstance(now, int):
+            self._transactions[then] = now
+
+    def _of_then(self, payload: Any) -> Any:
+        """What the gateway says, with the transaction id of the recording."""
+        if not isinstance(payload, dict) or "transactionId" not in payload:
+            return payload
+        then = {now: then for then, now in self._transactions.items()}
+        return payload | {"transactionId": then.get(payload["transactionId"], payload["transactionId"])}
 
     def _judge(self, where: str, actual: Any, recorded: Any) -> None:
         differences = list(_differences(actual, recorded))
@@ -282,15 +297,13 @@ class Player:
             if frame[0] == CALL:
                 await websocket.send(json.dumps(self._reply(frame)))
             elif (answer := self._answers.get(str(frame[1]))) is not None and not answer.done():
+                self._learn(frame)
                 answer.set_result(frame)
 
     def _reply(self, call: list[Any]) -> list[Any]:
         """What the charger answered to this then; rather to the very same payload than to another one."""
         there = [entry for entry in self._expected if entry[0][2] == call[2]]
-        then = {now: then for then, now in self._transactions.items()}
-        payload = dict(call[3])
-        if payload.get("transactionId") in then:
-            payload["transactionId"] = then[payload["transactionId"]]
+        payload = self._of_then(call[3])
         chosen = next((entry for entry in there if entry[0][3] == payload), there[0] if there else None)
         if chosen is None:
             self.report.notes.append(f"{call[2]} is asked of the charger now, and was not then: answered GenericError")
@@ -304,13 +317,15 @@ class Player:
         return [answer[0], call[1], *answer[2:]]
 
 
+def _answers(steps: list[Step], *, sent: bool) -> dict[str, list[Any]]:
+    """The answers of one side by message id."""
+    frames = [step.frame for step in steps if step.frame is not None and step.sent == sent and step.kind != CALL]
+    return {str(frame[1]): frame for frame in frames}
+
+
 def _asked(steps: list[Step]) -> Iterator[tuple[list[Any], list[Any] | None]]:
     """CALLs of the gateway and the charger's answers, None where there is none."""
-    answers = {
-        str(step.frame[1]): step.frame
-        for step in steps
-        if step.frame is not None and not step.sent and step.kind != CALL
-    }
+    answers = _answers(steps, sent=False)
     for step in steps:
         if step.frame is not None and step.sent and step.kind == CALL:
             yield step.frame, answers.get(str(step.frame[1]))
