@@ -221,3 +221,22 @@ def test_a_gateway_that_talks_nonsense(answer: bytes, path: Path) -> None:
         with pytest.raises(ControlError, match=str(path)):
             ask(path, "ping")
         other_side.join(DEADLINE)
+
+
+async def test_a_file_that_is_no_socket_is_left_alone(path: Path) -> None:
+    await asyncio.to_thread(path.write_text, "precious")
+    with pytest.raises(ControlError, match="exists and is no socket"):
+        await ControlServer(path, METHODS).start()
+    assert await asyncio.to_thread(path.read_text) == "precious"
+
+
+async def test_it_says_who_is_meant(path: Path) -> None:
+    with pytest.raises(ControlError, match=rf"no simulation is running with {path} \(option --socket\)"):
+        ask(path, "ping", who="simulation")
+    server = ControlServer(path, METHODS, who="simulation")
+    await server.start()
+    try:
+        with pytest.raises(ControlError, match="another simulation is running"):
+            await ControlServer(path, METHODS, who="simulation").start()
+    finally:
+        await server.stop()
