@@ -84,6 +84,11 @@ DOWN: list[tuple[str, dict[str, Any], Any]] = [
         {"connectorId": 1, "expiryDate": later(600), "idTag": "T", "reservationId": 1},
         {"status": "Accepted"},
     ),
+    (
+        "ReserveNow",
+        {"connectorId": 0, "expiryDate": later(600), "idTag": "T", "reservationId": 1},
+        {"status": "Rejected"},  # ReserveConnectorZeroSupported, whose value the guide does not print, is false here
+    ),
     ("CancelReservation", {"reservationId": 9}, {"status": "Rejected"}),  # there is none
     ("ChangeConfiguration", {"key": "stationName", "value": "Garage"}, {"status": "Accepted"}),
     (

@@ -146,6 +146,17 @@ async def test_operation(
         assert await place.bms.read(result) == meaning
 
 
+async def test_availability_and_unlocking(shared: SharedGateway) -> None:
+    async with connected(shared, "evlink") as (place, _):
+        await place.bms.write(713, 0)  # Availability
+        await place.bms.until(714, 7)  # Unavailable
+        await place.bms.write(713, 1)
+        await place.bms.until(714, 0)
+        await place.bms.write(712, 1)  # Unlock Connector
+        await place.bms.until(712, 0)
+        assert await place.bms.word(1496) == 6  # Unlocked
+
+
 async def test_a_session_while_the_link_is_lost_is_told_afterwards(shared: SharedGateway) -> None:
     async with connected(shared, "evlink", settings={"AllowOfflineTxForUnknownId": "true"}) as (place, charger):
         charger.connection.lose(3600)

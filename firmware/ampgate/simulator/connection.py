@@ -135,7 +135,7 @@ class Connection:
                     create_connection=self._create,
                     **self._tls,
                 ) as websocket:
-                    await self._talk(websocket)
+                    failure = await self._talk(websocket)
                 wait = shortest if self.accepted or self._restart else wait
             except InvalidStatus as error:
                 failure = f"refused with HTTP {error.response.status_code}: {_body(error)}"
@@ -160,10 +160,10 @@ class Connection:
             return None
         return [Subprotocol(f"ocpp{self._charger.settings['ocppVersion']}")]
 
-    async def _talk(self, websocket: ClientConnection) -> None:
+    async def _talk(self, websocket: ClientConnection) -> str:
+        """Until the connection ends; returns why there was nothing to say, if so."""
         if websocket.subprotocol not in (SPOKEN, None):
-            self._event(f"the central system chose {websocket.subprotocol}, which is not simulated: {SPOKEN} is")
-            return
+            return f"the central system chose {websocket.subprotocol}, which is not simulated: {SPOKEN} is"
         link = Link(
             websocket,
             lambda request: operations.answer(self._charger, request),
@@ -185,6 +185,7 @@ class Connection:
             self._link = None
             self._event("disconnected")
             self._charger.went_offline()
+        return ""
 
     async def _converse(self, link: Link) -> None:
         try:

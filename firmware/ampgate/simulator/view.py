@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ampgate.simulator.connector import Connector
+from ampgate.simulator.faults import NO_FAULT
 from ampgate.simulator.site import Site
 
 _HEAD = ("charger", "conn", "profile", "link", "status", "fault", "kW", "A", "limit", "kWh", "car", "id tag")
@@ -33,7 +34,7 @@ def _state(connector: Connector) -> dict[str, Any]:
     return {
         "number": connector.number,
         "status": connector.status.value,
-        "fault": connector.fault.name if connector.fault.text or connector.fault.blocks else None,
+        "fault": None if connector.fault is NO_FAULT else connector.fault.name,
         "power_w": round(connector.draw.power),
         "current_a": round(max(connector.draw.currents), 1),
         "session_wh": connector.meter - transaction.meter_start if transaction else None,
