@@ -151,8 +151,8 @@ class Player:
         """Actions of the charger's CALLs by message id."""
         self._transactions: dict[int, int] = {}
         """Transaction ids of now by those of the recording."""
-        self._recorded = _answers(steps, sent=True)
-        """What the gateway answered then, by message id."""
+        self._recorded: dict[str, list[Any] | None] = {}
+        """What the gateway answered to the last CALL with a message id; many chargers use their ids again."""
         self._expected = list(_asked(steps))
         """CALLs of the gateway that are still to come, with what the charger answered."""
 
@@ -195,10 +195,12 @@ class Player:
             await self._say(websocket, [CALL, "replay-boot", "BootNotification", _BOOT])
             await self._answer("replay-boot")
         began, first = time.monotonic(), self._steps[0].at
-        for step in self._steps:
+        for number, step in enumerate(self._steps):
             due = began + (step.at - first) / self._pace
             if not step.sent or step.kind in (CALLRESULT, CALLERROR):
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
+            if step.frame is not None and not step.sent and step.kind == CALL:
+                self._recorded[str(step.frame[1])] = _answer_to(step.frame, self._steps[number + 1 :])
             await self._take(websocket, step)
 
     async def _take(self, websocket: ClientConnection, step: Step) -> None:
@@ -317,15 +319,18 @@ class Player:
         return [answer[0], call[1], *answer[2:]]
 
 
-def _answers(steps: list[Step], *, sent: bool) -> dict[str, list[Any]]:
-    """The answers of one side by message id."""
-    frames = [step.frame for step in steps if step.frame is not None and step.sent == sent and step.kind != CALL]
-    return {str(frame[1]): frame for frame in frames}
+def _answer_to(call: list[Any], later: list[Step]) -> list[Any] | None:
+    """The recorded answer of the gateway to a CALL of the charger."""
+    for step in later:
+        if step.frame is not None and str(step.frame[1]) == str(call[1]):
+            return step.frame if step.sent and step.kind != CALL else None
+    return None
 
 
 def _asked(steps: list[Step]) -> Iterator[tuple[list[Any], list[Any] | None]]:
     """CALLs of the gateway and the charger's answers, None where there is none."""
-    answers = _answers(steps, sent=False)
+    said = [step.frame for step in steps if step.frame is not None and not step.sent and step.kind != CALL]
+    answers = {str(frame[1]): frame for frame in said}
     for step in steps:
         if step.frame is not None and step.sent and step.kind == CALL:
             yield step.frame, answers.get(str(step.frame[1]))

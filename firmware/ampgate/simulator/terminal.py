@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import ssl
@@ -40,6 +41,8 @@ _HOME: Final = "\x1b[H\x1b[2J"
 
 def run(args: argparse.Namespace, ids: Sequence[str], tls: ssl.SSLContext | None) -> int:
     """Simulate these chargers with the options of `command`, until SIGINT or SIGTERM."""
+    if not args.verbose:
+        logging.getLogger("ampgate.ocpp").setLevel(logging.ERROR)  # quirks get odd answers
     run_loop(_Terminal(args, ids, tls).run())
     return 0
 

@@ -99,6 +99,20 @@ async def test_transaction_ids_of_now_are_used_from_the_answer_on() -> None:
     assert heard[2][3] == STOP[3] | {"transactionId": 77}
 
 
+async def test_message_ids_may_come_again() -> None:
+    """As after a restart of the charger, which counts from 1 again."""
+    again = [2, "2", "StartTransaction", START[3] | {"meterStart": 9}]
+    started = [3, "2", {"transactionId": 6, "idTagInfo": {"status": "Accepted"}}]
+    stops = [[2, f"{number}", "StopTransaction", {"transactionId": number, "meterStop": 9}] for number in (5, 6)]
+    conversation = steps(
+        *HELLO[:4], (False, stops[0]), (True, [3, "5", {}]), (False, again), (True, started), (False, stops[1])
+    )
+    answers = [[3, "2", {"transactionId": number, "idTagInfo": {"status": "Accepted"}}] for number in (77, 78)]
+    report, heard = await played(conversation, [BOOTED], [answers[0]], [[3, "5", {}]], [answers[1]], [[3, "6", {}]])
+    assert report.good
+    assert [frame[3]["transactionId"] for frame in heard if frame[2] == "StopTransaction"] == [77, 78]
+
+
 async def test_differences_are_named() -> None:
     blocked = [3, "2", {"transactionId": 5, "idTagInfo": {"status": "Blocked", "parentIdTag": "P"}}]
     report, _ = await played(steps(*HELLO, (True, STOPPED)), [BOOTED], [blocked], [[4, "3", "InternalError", "", {}]])
