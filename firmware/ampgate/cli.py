@@ -20,6 +20,7 @@ DEFAULT_CONFIG: Final = Path("ampgate.toml")
 DEFAULT_STATE: Final = Path(".ampgate")
 DEVICE_BOARD: Final = Path("/usr/share/ampgate/board.toml")
 """Where the device's image has the description of its board."""
+_ALL_FRAMES: Final = 1_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
 
     trace = add("trace", _trace, "Print the last frames of a running gateway, OCPP and Modbus.")
     _state_option(trace)
-    trace.add_argument("--count", type=int, default=50, help="number of frames (default 50)")
+    trace.add_argument("--count", type=int, help="number of frames (default 50; with --save all that are kept)")
+    trace.add_argument("--json", action="store_true", help="print one JSON object a frame")
+    trace.add_argument("--save", type=Path, metavar="FILE", help="write the frames to a file, as --json prints them")
 
     board = add("board", _board, "Show the board of a running gateway; move switches and button of a simulated one.")
     _state_option(board)
@@ -321,9 +324,23 @@ def _duration(seconds: float) -> str:
 
 
 def _trace(options: argparse.Namespace) -> int:
-    for frame in control.ask(options.state / control.SOCKET_NAME, "trace", count=options.count):
-        at = datetime.fromtimestamp(frame["at"]).astimezone()
-        print(f"{at:%H:%M:%S.%f}"[:-3], frame["peer"], "<-" if frame["sent"] else "->", frame["data"])
+    import msgspec
+
+    count = options.count if options.count is not None else _ALL_FRAMES if options.save else 50
+    frames = control.ask(options.state / control.SOCKET_NAME, "trace", count=count)
+    lines = [msgspec.json.encode(frame).decode() for frame in frames]
+    if options.save:
+        try:
+            options.save.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        except OSError as error:
+            return _fail(f"{options.save}: {error.strerror}")
+        print(f"{options.save}: {len(lines)} frames")
+    elif options.json:
+        print(*lines, sep="\n", end="\n" if lines else "")
+    else:
+        for frame in frames:
+            at = datetime.fromtimestamp(frame["at"]).astimezone()
+            print(f"{at:%H:%M:%S.%f}"[:-3], frame["peer"], "<-" if frame["sent"] else "->", frame["data"])
     return 0
 
 

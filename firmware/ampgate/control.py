@@ -33,21 +33,27 @@ class ControlError(Exception):
 class ControlServer:
     """Answers from ``methods``, called by name with the parameters of the question, and awaited where they need time.
 
-    A `ControlError` of a method is its refusal. ``title`` is what people call the process.
+    A `ControlError` of a method is its refusal. ``who`` is what people call the process, ``option`` what they choose
+    its socket with: the directory of it, or with ``--socket`` the socket itself.
     """
 
-    def __init__(self, path: Path, methods: Mapping[str, Method], title: str = "gateway") -> None:
+    def __init__(
+        self, path: Path, methods: Mapping[str, Method], who: str = "gateway", option: str = "--state"
+    ) -> None:
         self._path = path
+        self._who = who
         self._methods = methods
-        self._title = title
+        self._option = option
         self._server: asyncio.AbstractServer | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen; `ControlError` when another process uses this state directory or the socket cannot be made."""
+        """Listen; `ControlError` when another process uses this socket or it cannot be made."""
         if self._path.exists():
+            if not self._path.is_socket():
+                raise ControlError(f"{self._path} exists and is no socket")
             if _somebody_listens(self._path):
-                raise ControlError(f"another {self._title} is running with {self._path.parent} (option --state)")
+                raise ControlError(f"another {self._who} is running with {_place(self._path, self._option)}")
             self._path.unlink()  # of a process that was killed
         try:
             self._server = await asyncio.start_unix_server(self._serve, self._path, limit=_MAX_LINE)
@@ -112,7 +118,14 @@ def _somebody_listens(path: Path) -> bool:
     return True
 
 
-def ask(path: Path, method: str, timeout: float = _TIMEOUT, title: str = "gateway", **parameters: Any) -> Any:
+def _place(path: Path, option: str) -> str:
+    chosen = path if option == "--socket" else path.parent
+    return f"{chosen} (option {option})"
+
+
+def ask(
+    path: Path, method: str, timeout: float = _TIMEOUT, who: str = "gateway", option: str = "--state", **parameters: Any
+) -> Any:
     """Ask the process behind this socket; `ControlError` when there is none or it refuses."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
@@ -122,9 +135,9 @@ def ask(path: Path, method: str, timeout: float = _TIMEOUT, title: str = "gatewa
             with connection.makefile("rb") as file:
                 answer = msgspec.json.decode(file.readline(), type=dict[str, Any])
         except (FileNotFoundError, ConnectionRefusedError):
-            raise ControlError(f"no {title} is running with {path.parent} (option --state)") from None
+            raise ControlError(f"no {who} is running with {_place(path, option)}") from None
         except TimeoutError:
-            raise ControlError(f"the {title} behind {path} does not answer") from None
+            raise ControlError(f"the {who} behind {path} does not answer") from None
         except (OSError, msgspec.DecodeError) as error:
             raise ControlError(f"{path}: {error}") from None
     if "error" in answer:

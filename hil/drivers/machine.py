@@ -15,7 +15,6 @@ from labgrid.driver import QEMUDriver
 from labgrid.factory import target_factory
 from labgrid.step import step
 
-
 START_TIMEOUT: Final = 30.0
 """Seconds that QEMU has to start."""
 
@@ -26,8 +25,9 @@ class GatewayMachineDriver(QEMUDriver):  # type: ignore[misc]
     """QEMUDriver with what a DIN-rail device has besides a console.
 
     ``disk`` names the image that a factory would write; what the machine writes goes to an overlay, which `reflash`
-    throws away. The console stays `/dev/ttyAMA0`, EIA-485 port A is the second UART and appears on this computer as the
-    pseudo-terminal `rs485`; what the console says is kept in `console.log` beside the disk image. `world` is the line to the program in the guest that moves switches and sees lamps.
+    throws away. The console stays `/dev/ttyAMA0`; what it says is kept in `console.log` beside the disk image. EIA-485
+    port A is the second UART and appears on this computer as the pseudo-terminal `rs485`. `world` is the line to the
+    program in the guest that moves switches and sees lamps.
     """
 
     disk_size = attr.ib(default="1G", validator=attr.validators.instance_of(str))

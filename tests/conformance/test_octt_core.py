@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import pytest
 from ocpp.v16 import call, call_result
 
-from tests.conformance.octt import ACCEPTED, BLOCKED, EXPIRED, INVALID, VALID, Station
+from tests.conformance.octt import ACCEPTED, BLOCKED, EXPIRED, INVALID, VALID, PackageStation, Station
 
 pytestmark = pytest.mark.conformance
 
@@ -25,7 +25,7 @@ def seconds_off(timestamp: str) -> float:
 # Booting
 
 
-async def test_tc_001_csms(unplugged: Station) -> None:
+async def test_tc_001_csms(unplugged: PackageStation) -> None:
     """TC_001_CSMS: cold boot.
 
     The boot is accepted with the time and a heartbeat interval; status notifications of the charger and of every
@@ -53,17 +53,16 @@ async def test_tc_003_csms(station: Station) -> None:
     """
     await station.status("Preparing")
     assert await station.authorize() == {"status": "Accepted"}
-    answer = await station.start(301, meter=1200)
-    assert answer.id_tag_info == {"status": "Accepted"}
+    assert await station.start(301, meter=1200) == {"status": "Accepted"}
     await station.status("Charging")
     assert await station.shows_transaction(VALID)
-    assert await station.bms.float(808) == 1200  # Meter Value on Start
-    assert await station.authorize() == {"status": "Accepted"}
+    assert await station.bms.float(808) == station.meter_start  # Meter Value on Start
+    await station.authorize_stop()
     await station.stop(301, "Local", id_tag=VALID, meter=5200)
     assert await station.shows_transaction("")
     await station.status("Finishing")
     await station.status("Available")
-    assert station.charger.asked == []
+    assert station.asked == []
 
 
 async def test_tc_004_1_csms(station: Station) -> None:
@@ -72,13 +71,13 @@ async def test_tc_004_1_csms(station: Station) -> None:
     assert await station.shows_transaction(VALID)
 
 
-async def test_tc_004_2_csms(station: Station) -> None:
+async def test_tc_004_2_csms(scripted: PackageStation) -> None:
     """TC_004_2_CSMS: identification first, connection timeout: no start follows, and none is waiting or shown."""
-    assert await station.authorize() == {"status": "Accepted"}
-    await station.status("Preparing")
-    await station.status("Available")
-    assert await station.bms.word(194) == 0
-    assert await station.shows_transaction("")
+    assert await scripted.authorize() == {"status": "Accepted"}
+    await scripted.status("Preparing")
+    await scripted.status("Available")
+    assert await scripted.bms.word(194) == 0
+    assert await scripted.shows_transaction("")
 
 
 async def test_tc_005_1_csms(station: Station) -> None:
@@ -91,48 +90,50 @@ async def test_tc_005_1_csms(station: Station) -> None:
     await station.status("Available")
 
 
-async def test_tc_007_csms(station: Station) -> None:
+async def test_tc_007_csms(scripted: PackageStation) -> None:
     """TC_007_CSMS: cached id: a start that no Authorize came before is judged by the BMS and accepted."""
-    await station.status("Preparing")
-    answer = await station.start(304)
-    assert answer.id_tag_info == {"status": "Accepted"}
-    await station.status("Charging")
-    assert await station.shows_transaction(VALID)
+    await scripted.status("Preparing")
+    info = await scripted.start(304)
+    assert info == {"status": "Accepted"}
+    await scripted.status("Charging")
+    assert await scripted.shows_transaction(VALID)
 
 
 async def test_tc_010_csms(station: Station) -> None:
     """TC_010_CSMS: remote start, cable first: connector and id tag of the registers reach the charger, who starts."""
     await station.status("Preparing")
     assert await station.remote_start() == 0
-    assert station.charger.asked == [("RemoteStartTransaction", {"connector_id": 1, "id_tag": VALID})]
-    assert await station.authorize() == {"status": "Accepted"}
-    answer = await station.start(305)
-    assert answer.id_tag_info == {"status": "Accepted"}
+    assert station.asked == [("RemoteStartTransaction", {"connector_id": 1, "id_tag": VALID})]
+    await station.authorize_remote_start()
+    assert await station.start(305) == {"status": "Accepted"}
     await station.status("Charging")
 
 
 async def test_tc_011_1_csms(station: Station) -> None:
     """TC_011_1_CSMS: remote start first, then the cable: Authorize and start are accepted."""
     assert await station.remote_start() == 0
-    assert station.charger.asked == [("RemoteStartTransaction", {"connector_id": 1, "id_tag": VALID})]
-    await station.charging(306)
-
-
-async def test_tc_011_2_csms(station: Station) -> None:
-    """TC_011_2_CSMS: remote start, no cable in time: accepted, authorised, available again, nothing is left waiting."""
-    assert await station.remote_start() == 0
-    assert await station.authorize() == {"status": "Accepted"}
+    assert station.asked == [("RemoteStartTransaction", {"connector_id": 1, "id_tag": VALID})]
+    await station.authorize_remote_start()
     await station.status("Preparing")
-    await station.status("Available")
-    assert await station.bms.word(194) == 0
-    assert await station.shows_transaction("")
+    assert await station.start(306) == {"status": "Accepted"}
+    await station.status("Charging")
+
+
+async def test_tc_011_2_csms(scripted: PackageStation) -> None:
+    """TC_011_2_CSMS: remote start, no cable in time: accepted, authorised, available again, nothing is left waiting."""
+    assert await scripted.remote_start() == 0
+    assert await scripted.authorize() == {"status": "Accepted"}
+    await scripted.status("Preparing")
+    await scripted.status("Available")
+    assert await scripted.bms.word(194) == 0
+    assert await scripted.shows_transaction("")
 
 
 async def test_tc_012_csms(station: Station) -> None:
     """TC_012_CSMS: remote stop: the id of the running transaction is sent, the stop with reason Remote is answered."""
     await station.charging(307)
     assert await station.remote_stop(307) == 0
-    assert station.charger.asked == [("RemoteStopTransaction", {"transaction_id": 307})]
+    assert station.asked == [("RemoteStopTransaction", {"transaction_id": 307})]
     await station.stop(307, "Remote")
     await station.status("Finishing")
     await station.status("Available")
@@ -148,21 +149,18 @@ async def test_tc_013_csms(station: Station) -> None:
     await station.bms.write(426, 2)  # Reset Flag: 2 is hard
     await station.bms.until(426, 0)
     assert await station.bms.word(431) == 0
-    assert station.charger.asked == [("Reset", {"type": "Hard"})]
+    assert station.asked == [("Reset", {"type": "Hard"})]
     await station.stop(308, "HardReset")
-    await station.close()
-    assert (await station.boot()).status == "Accepted"
+    await station.restarted()
 
 
 async def test_tc_014_csms(station: Station) -> None:
     """TC_014_CSMS: soft reset: Reset with type Soft; the stop before it is answered, the boot after it accepted."""
     await station.charging(309)
     assert await station.operate(426, 431) == 0
-    assert station.charger.asked == [("Reset", {"type": "Soft"})]
+    assert station.asked == [("Reset", {"type": "Soft"})]
     await station.stop(309, "SoftReset")
-    await station.status("Finishing")
-    await station.close()
-    assert (await station.boot()).status == "Accepted"
+    await station.restarted()
 
 
 # Unlocking: Unlock Connector is 712 for connector 1; its result is at 1496, in the extension area
@@ -171,13 +169,13 @@ async def test_tc_014_csms(station: Station) -> None:
 async def test_tc_017_1_csms(station: Station) -> None:
     """TC_017_1_CSMS: unlock without a session, loose cable: asked once for the right connector, Unlocked."""
     assert await station.operate(712, 1496) == 6
-    assert station.charger.asked == [("UnlockConnector", {"connector_id": 1})]
+    assert station.asked == [("UnlockConnector", {"connector_id": 1})]
 
 
-async def test_tc_017_2_csms(station: Station) -> None:
+async def test_tc_017_2_csms(scripted: PackageStation) -> None:
     """TC_017_2_CSMS: unlock without a session, fixed cable: NotSupported ends the operation and is shown."""
-    station.answers("UnlockConnector", "NotSupported")
-    assert await station.operate(712, 1496) == 3
+    scripted.answers("UnlockConnector", "NotSupported")
+    assert await scripted.operate(712, 1496) == 3
 
 
 async def test_tc_018_1_csms(station: Station) -> None:
@@ -190,17 +188,17 @@ async def test_tc_018_1_csms(station: Station) -> None:
     assert await station.shows_transaction("")
 
 
-async def test_tc_030_csms(station: Station) -> None:
+async def test_tc_030_csms(scripted: PackageStation) -> None:
     """TC_030_CSMS: unlock fails: UnlockFailed ends the operation and is shown."""
-    station.answers("UnlockConnector", "UnlockFailed")
-    assert await station.operate(712, 1496) == 7
+    scripted.answers("UnlockConnector", "UnlockFailed")
+    assert await scripted.operate(712, 1496) == 7
 
 
-async def test_tc_031_csms(station: Station) -> None:
+async def test_tc_031_csms(scripted: PackageStation) -> None:
     """TC_031_CSMS: unlock an unknown connector: the BMS asks for connector 2, which this charger does not have."""
-    station.answers("UnlockConnector", "NotSupported")
-    assert await station.operate(812, 1496) == 3
-    assert station.charger.asked == [("UnlockConnector", {"connector_id": 2})]
+    scripted.answers("UnlockConnector", "NotSupported")
+    assert await scripted.operate(812, 1496) == 3
+    assert scripted.asked == [("UnlockConnector", {"connector_id": 2})]
 
 
 # What goes wrong
@@ -220,20 +218,20 @@ async def test_tc_023_csms(verdict: int, status: str, station: Station) -> None:
     assert await station.bms.word(194) == 0
 
 
-async def test_tc_024_csms(station: Station) -> None:
+async def test_tc_024_csms(scripted: PackageStation) -> None:
     """TC_024_CSMS: lock failure: Faulted with ConnectorLockFailure is answered and shown; no transaction begins."""
-    assert await station.authorize() == {"status": "Accepted"}
-    await station.status("Preparing")
-    await station.status("Faulted", error="ConnectorLockFailure")
-    assert await station.bms.read(714, 2) == [8, 0]  # status Faulted, errorCode ConnectorLockFailure
-    assert await station.shows_transaction("")
+    assert await scripted.authorize() == {"status": "Accepted"}
+    await scripted.status("Preparing")
+    await scripted.status("Faulted", error="ConnectorLockFailure")
+    assert await scripted.bms.read(714, 2) == [8, 0]  # status Faulted, errorCode ConnectorLockFailure
+    assert await scripted.shows_transaction("")
 
 
-async def test_tc_026_csms(station: Station) -> None:
+async def test_tc_026_csms(scripted: PackageStation) -> None:
     """TC_026_CSMS: remote start rejected: the result is 1 and no transaction begins."""
-    station.answers("RemoteStartTransaction", "Rejected")
-    assert await station.remote_start() == 1
-    assert await station.shows_transaction("")
+    scripted.answers("RemoteStartTransaction", "Rejected")
+    assert await scripted.remote_start() == 1
+    assert await scripted.shows_transaction("")
 
 
 async def test_tc_028_csms(station: Station) -> None:
@@ -241,57 +239,57 @@ async def test_tc_028_csms(station: Station) -> None:
     await station.charging(311)
     station.answers("RemoteStopTransaction", "Rejected")
     assert await station.remote_stop(312) == 1
-    assert station.charger.asked == [("RemoteStopTransaction", {"transaction_id": 312})]
+    assert station.asked == [("RemoteStopTransaction", {"transaction_id": 312})]
     assert await station.shows_transaction(VALID)
 
 
-async def test_tc_032_1_csms(station: Station) -> None:
+async def test_tc_032_1_csms(scripted: PackageStation) -> None:
     """TC_032_1_CSMS: power failure while charging: boot accepted, statuses and the stop with PowerLoss answered."""
-    await station.charging(313)
-    await station.lose_power()
-    assert await station.shows_transaction(VALID)  # nobody has said that it ended
-    await station.connect()
-    await station.charger.boot("Vendor", "Model")
-    await station.status("Available", 0)
-    await station.status("Finishing", 1)
-    await station.status("Available", 2)
-    await station.stop(313, "PowerLoss")
-    assert await station.shows_transaction("")
+    await scripted.charging(313)
+    await scripted.lose_power()
+    assert await scripted.shows_transaction(VALID)  # nobody has said that it ended
+    await scripted.connect()
+    await scripted.charger.boot("Vendor", "Model")
+    await scripted.status("Available", 0)
+    await scripted.status("Finishing", 1)
+    await scripted.status("Available", 2)
+    await scripted.stop(313, "PowerLoss")
+    assert await scripted.shows_transaction("")
 
 
 # Charging while the connection is lost: timestamps lie in the past
 
 
-async def test_tc_037_1_csms(station: Station) -> None:
+async def test_tc_037_1_csms(scripted: PackageStation) -> None:
     """TC_037_1_CSMS: start while offline, valid id tag: told afterwards, it is accepted and shown with its own time."""
-    await station.close()
-    await station.connect()
-    answer = await station.start(314, timestamp="2026-01-31T09:15:00Z")
-    assert answer.id_tag_info == {"status": "Accepted"}
-    await station.status("Charging")
-    assert await station.shows_transaction(VALID)
-    assert await station.bms.epoch(810) == 1769850900  # Timestamp of the current transaction
+    await scripted.close()
+    await scripted.connect()
+    info = await scripted.start(314, timestamp="2026-01-31T09:15:00Z")
+    assert info == {"status": "Accepted"}
+    await scripted.status("Charging")
+    assert await scripted.shows_transaction(VALID)
+    assert await scripted.bms.epoch(810) == 1769850900  # Timestamp of the current transaction
 
 
-async def test_tc_037_3_csms(station: Station) -> None:
+async def test_tc_037_3_csms(scripted: PackageStation) -> None:
     """TC_037_3_CSMS: start while offline, invalid id tag: Invalid, with a transaction id; its stop is answered."""
-    await station.close()
-    await station.connect()
-    answer = await station.start(315, "BAD-TAG", INVALID)
-    assert answer.id_tag_info == {"status": "Invalid"}
-    assert await station.shows_transaction("")
-    await station.stop(315, "DeAuthorized")
-    await station.status("Finishing")
+    await scripted.close()
+    await scripted.connect()
+    info = await scripted.start(315, "BAD-TAG", INVALID)
+    assert info == {"status": "Invalid"}
+    assert await scripted.shows_transaction("")
+    await scripted.stop(315, "DeAuthorized")
+    await scripted.status("Finishing")
 
 
-async def test_tc_039_csms(station: Station) -> None:
+async def test_tc_039_csms(scripted: PackageStation) -> None:
     """TC_039_CSMS: a whole transaction while offline: start and stop are answered in order, nothing is left shown."""
-    await station.close()
-    await station.connect()
-    answer = await station.start(316, meter=100)
-    assert answer.id_tag_info == {"status": "Accepted"}
-    await station.stop(answer.transaction_id, "Local", id_tag=VALID, meter=4100)
-    assert await station.shows_transaction("")
+    await scripted.close()
+    await scripted.connect()
+    info = await scripted.start(316, meter=100)
+    assert info == {"status": "Accepted"}
+    await scripted.stop(316, "Local", id_tag=VALID, meter=4100)
+    assert await scripted.shows_transaction("")
 
 
 # Cache and vendor messages
@@ -305,26 +303,26 @@ def configuration(*keys: tuple[str, str, bool], unknown: list[str] | None = None
     return call_result.GetConfiguration(configuration_key=known, unknown_key=unknown)
 
 
-async def test_tc_019_1_csms(station: Station) -> None:
+async def test_tc_019_1_csms(scripted: PackageStation) -> None:
     """TC_019_1_CSMS: retrieve all configuration keys: asked without a key, the answer is taken and counted."""
-    station.charger.replies["GetConfiguration"] = configuration(
+    scripted.charger.replies["GetConfiguration"] = configuration(
         ("HeartbeatInterval", "300", False), ("NumberOfConnectors", "2", True)
     )
-    await station.bms.write_text(1755, 25, "")
-    assert await station.operate(1751, 1753) == ACCEPTED
-    assert station.charger.asked == [("GetConfiguration", {})]
-    assert await station.bms.text(1805, 95) == "2"
+    await scripted.bms.write_text(1755, 25, "")
+    assert await scripted.operate(1751, 1753) == ACCEPTED
+    assert scripted.asked == [("GetConfiguration", {})]
+    assert await scripted.bms.text(1805, 95) == "2"
 
 
-async def test_tc_019_2_csms(station: Station) -> None:
+async def test_tc_019_2_csms(scripted: PackageStation) -> None:
     """TC_019_2_CSMS: retrieve one key, SupportedFeatureProfiles: key sent, value and read-only shown."""
     profiles = "Core,LocalAuthListManagement,Reservation,SmartCharging,RemoteTrigger"
-    station.charger.replies["GetConfiguration"] = configuration(("SupportedFeatureProfiles", profiles, True))
-    await station.bms.write_text(1755, 25, "SupportedFeatureProfiles")
-    assert await station.operate(1751, 1753) == ACCEPTED
-    assert station.charger.asked == [("GetConfiguration", {"key": ["SupportedFeatureProfiles"]})]
-    assert await station.bms.text(1805, 95) == profiles
-    assert await station.bms.word(1754) == 1
+    scripted.charger.replies["GetConfiguration"] = configuration(("SupportedFeatureProfiles", profiles, True))
+    await scripted.bms.write_text(1755, 25, "SupportedFeatureProfiles")
+    assert await scripted.operate(1751, 1753) == ACCEPTED
+    assert scripted.asked == [("GetConfiguration", {"key": ["SupportedFeatureProfiles"]})]
+    assert await scripted.bms.text(1805, 95) == profiles
+    assert await scripted.bms.word(1754) == 1
 
 
 async def change(station: Station, key: str, value: str) -> int:
@@ -337,7 +335,7 @@ async def test_tc_021_csms(station: Station) -> None:
     """TC_021_CSMS: change a configuration key: MeterValueSampleInterval = 60 is sent, its acceptance shown."""
     station.answers("ChangeConfiguration", "Accepted")
     assert await change(station, "MeterValueSampleInterval", "60") == ACCEPTED
-    assert station.charger.asked == [("ChangeConfiguration", {"key": "MeterValueSampleInterval", "value": "60"})]
+    assert station.asked == [("ChangeConfiguration", {"key": "MeterValueSampleInterval", "value": "60"})]
 
 
 async def test_tc_040_1_csms(station: Station) -> None:
@@ -355,10 +353,10 @@ async def test_tc_040_2_csms(station: Station) -> None:
 async def test_tc_061_csms(station: Station) -> None:
     """TC_061_CSMS: clear the authorization cache: ClearCache is sent, its acceptance shown."""
     assert await station.operate(366, 371) == ACCEPTED
-    assert station.charger.asked == [("ClearCache", {})]
+    assert station.asked == [("ClearCache", {})]
 
 
-async def test_tc_064_csms(station: Station) -> None:
+async def test_tc_064_csms(scripted: PackageStation) -> None:
     """TC_064_CSMS: data transfer of an unknown vendor is not accepted: UnknownVendorId."""
     request = call.DataTransfer(vendor_id="com.example.nobody", message_id="hello", data="1")
-    assert (await station.charger.ask(request)).status == "UnknownVendorId"
+    assert (await scripted.charger.ask(request)).status == "UnknownVendorId"

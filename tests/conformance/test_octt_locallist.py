@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ocpp.v16 import call_result
 
-from tests.conformance.octt import VALID, Station
+from tests.conformance.octt import VALID, PackageStation
 from tests.integration.peers import NOON, NOON_EPOCH, words_of_text
 
 pytestmark = pytest.mark.conformance
@@ -26,72 +26,72 @@ def entry(operation: int, id_tag: str, parent: str = "", expiry: list[int] | Non
     return [operation, *words_of_text(id_tag, 10), *words_of_text(parent, 10), *(expiry or [0, 0]), 0]
 
 
-def sent(station: Station) -> list[dict[str, Any]]:
+def sent(station: PackageStation) -> list[dict[str, Any]]:
     """The SendLocalList messages that the charge point got."""
-    return [payload for action, payload in station.charger.asked if action == "SendLocalList"]
+    return [payload for action, payload in station.asked if action == "SendLocalList"]
 
 
-async def edit(station: Station, *registers: int) -> int:
+async def edit(station: PackageStation, *registers: int) -> int:
     await station.bms.write(437, *registers)
     return await station.operate(436, 463)
 
 
-def version(station: Station, number: int) -> None:
+def version(station: PackageStation, number: int) -> None:
     station.charger.replies["GetLocalListVersion"] = call_result.GetLocalListVersion(list_version=number)
 
 
-async def test_tc_042_1_csms(station: Station) -> None:
+async def test_tc_042_1_csms(scripted: PackageStation) -> None:
     """TC_042_1_CSMS: version of a list that is not supported: −1, which 16 bits show as 65535."""
-    version(station, -1)
-    assert await station.operate(386, 391) == 65535
-    assert station.charger.asked == [("GetLocalListVersion", {})]
+    version(scripted, -1)
+    assert await scripted.operate(386, 391) == 65535
+    assert scripted.asked == [("GetLocalListVersion", {})]
 
 
-async def test_tc_042_2_csms(station: Station) -> None:
+async def test_tc_042_2_csms(scripted: PackageStation) -> None:
     """TC_042_2_CSMS: version of an empty list: 0."""
-    assert await station.operate(386, 391) == 0
-    assert station.charger.asked == [("GetLocalListVersion", {})]
+    assert await scripted.operate(386, 391) == 0
+    assert scripted.asked == [("GetLocalListVersion", {})]
 
 
-async def test_tc_043_1_csms(station: Station) -> None:
+async def test_tc_043_1_csms(scripted: PackageStation) -> None:
     """TC_043_1_CSMS: the charger answers NotSupported: the result is 3 and nothing is sent again."""
-    station.answers("SendLocalList", "NotSupported")
-    assert await edit(station, *entry(ADD, VALID)) == 3
-    [payload] = sent(station)
+    scripted.answers("SendLocalList", "NotSupported")
+    assert await edit(scripted, *entry(ADD, VALID)) == 3
+    [payload] = sent(scripted)
     assert payload["list_version"] > 0
 
 
-async def test_tc_043_3_csms(station: Station) -> None:
+async def test_tc_043_3_csms(scripted: PackageStation) -> None:
     """TC_043_3_CSMS: the charger answers Failed, to the whole list too: the result is 8; the next edit is a new one."""
-    version(station, 4)
-    station.answers("SendLocalList", "Failed")
-    assert await edit(station, *entry(ADD, VALID)) == 8
-    assert [(payload["update_type"], payload["list_version"]) for payload in sent(station)] == [
+    version(scripted, 4)
+    scripted.answers("SendLocalList", "Failed")
+    assert await edit(scripted, *entry(ADD, VALID)) == 8
+    assert [(payload["update_type"], payload["list_version"]) for payload in sent(scripted)] == [
         ("Differential", 5),
         ("Full", 5),
     ]
-    station.answers("SendLocalList", "Accepted")
-    assert await edit(station, *entry(ADD, VALID)) == 0
-    assert sent(station)[-1]["list_version"] == 5
+    scripted.answers("SendLocalList", "Accepted")
+    assert await edit(scripted, *entry(ADD, VALID)) == 0
+    assert sent(scripted)[-1]["list_version"] == 5
 
 
-async def test_tc_043_4_csms(station: Station) -> None:
+async def test_tc_043_4_csms(scripted: PackageStation) -> None:
     """TC_043_4_CSMS: full list: follows a differential update that the charger cannot apply.
 
     The whole list has every entry with idTagInfo, and a version that is neither 0 nor −1; the result is 0.
     """
-    assert await edit(station, *entry(ADD, "VALID-TAG-2")) == 0
-    station.charger.asked.clear()
+    assert await edit(scripted, *entry(ADD, "VALID-TAG-2")) == 0
+    scripted.forget()
     mismatch = asyncio.get_running_loop().create_future()
-    station.charger.replies["SendLocalList"] = mismatch
-    await station.bms.write(437, *entry(ADD, VALID, "FAMILY"))
-    await station.bms.write(436, 1)
-    await station.charger.until_asked("SendLocalList")
-    station.answers("SendLocalList", "Accepted")
+    scripted.charger.replies["SendLocalList"] = mismatch
+    await scripted.bms.write(437, *entry(ADD, VALID, "FAMILY"))
+    await scripted.bms.write(436, 1)
+    await scripted.charger.until_asked("SendLocalList")
+    scripted.answers("SendLocalList", "Accepted")
     mismatch.set_result(call_result.SendLocalList(status="VersionMismatch"))
-    await station.bms.until(436, 0)
-    assert await station.bms.word(463) == 0
-    full = sent(station)[-1]
+    await scripted.bms.until(436, 0)
+    assert await scripted.bms.word(463) == 0
+    full = sent(scripted)[-1]
     assert full["update_type"] == "Full"
     assert full["list_version"] > 0
     assert full["local_authorization_list"] == [
@@ -100,17 +100,17 @@ async def test_tc_043_4_csms(station: Station) -> None:
     ]
 
 
-async def test_tc_043_5_csms(station: Station) -> None:
+async def test_tc_043_5_csms(scripted: PackageStation) -> None:
     """TC_043_5_CSMS: differential update: the version is asked first, each change raises it by one.
 
     An entry that is added has idTagInfo with what the registers say, one that is deleted has none.
     """
-    version(station, 41)
-    assert await edit(station, *entry(ADD, VALID, "FAMILY", NOON_WORDS)) == 0
-    assert await edit(station, *entry(DELETE, VALID)) == 0
+    version(scripted, 41)
+    assert await edit(scripted, *entry(ADD, VALID, "FAMILY", NOON_WORDS)) == 0
+    assert await edit(scripted, *entry(DELETE, VALID)) == 0
     info = {"status": "Accepted", "parent_id_tag": "FAMILY", "expiry_date": NOON}
     changes = [{"id_tag": VALID, "id_tag_info": info}, {"id_tag": VALID}]
-    assert station.charger.asked == [("GetLocalListVersion", {})] + [
+    assert scripted.asked == [("GetLocalListVersion", {})] + [
         (
             "SendLocalList",
             {"list_version": number, "update_type": "Differential", "local_authorization_list": [change]},

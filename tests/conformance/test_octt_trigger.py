@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ocpp.v16 import call
 
-from tests.conformance.octt import Station
+from tests.conformance.octt import PackageStation
 from tests.integration.peers import NOON
 
 pytestmark = pytest.mark.conformance
@@ -24,12 +24,12 @@ LEFT_OUT = 65535
 """Power-up value of the parameters of Clear Charging Profile."""
 
 
-async def trigger(station: Station, message: int, connector: int = 0) -> int:
+async def trigger(station: PackageStation, message: int, connector: int = 0) -> int:
     await station.bms.write(467, message, connector)
     return await station.operate(466, 471)
 
 
-async def test_tc_054_csms(station: Station) -> None:
+async def test_tc_054_csms(scripted: PackageStation) -> None:
     """TC_054_CSMS: every message is triggered, and answered when it comes; what it says is in the registers."""
     requests: dict[str, tuple[int, Any]] = {
         "MeterValues": (
@@ -47,42 +47,42 @@ async def test_tc_054_csms(station: Station) -> None:
     }
     for name, (number, request) in requests.items():
         connector = 1 if name in ("MeterValues", "StatusNotification") else 0
-        station.charger.asked.clear()
-        assert await trigger(station, number, connector) == 0
+        scripted.forget()
+        assert await trigger(scripted, number, connector) == 0
         expected = {"requested_message": name} | ({"connector_id": connector} if connector else {})
-        assert station.charger.asked == [("TriggerMessage", expected)]
-        await station.charger.ask(request)
-    assert await station.bms.float(740) == 1500  # Energy.Active.Import.Register
-    assert await station.bms.read(713, 2) == [0, 7]  # availability, status Unavailable
-    assert await station.bms.read(1494, 2) == [0, 5]  # diagnostics Idle, firmware Installed
-    assert await station.bms.text(137, 10) == "Newer"
+        assert scripted.asked == [("TriggerMessage", expected)]
+        await scripted.charger.ask(request)
+    assert await scripted.bms.float(740) == 1500  # Energy.Active.Import.Register
+    assert await scripted.bms.read(713, 2) == [0, 7]  # availability, status Unavailable
+    assert await scripted.bms.read(1494, 2) == [0, 5]  # diagnostics Idle, firmware Installed
+    assert await scripted.bms.text(137, 10) == "Newer"
 
 
-async def test_tc_055_csms(station: Station) -> None:
+async def test_tc_055_csms(scripted: PackageStation) -> None:
     """TC_055_CSMS: MeterValues is triggered and rejected: the result is 1, nothing is sent again."""
-    station.answers("TriggerMessage", "Rejected")
-    assert await trigger(station, 4, 1) == 1
-    assert station.charger.asked == [("TriggerMessage", {"requested_message": "MeterValues", "connector_id": 1})]
+    scripted.answers("TriggerMessage", "Rejected")
+    assert await trigger(scripted, 4, 1) == 1
+    assert scripted.asked == [("TriggerMessage", {"requested_message": "MeterValues", "connector_id": 1})]
 
 
-async def test_tc_067_csms_clearing(station: Station) -> None:
+async def test_tc_067_csms_clearing(scripted: PackageStation) -> None:
     """TC_067_CSMS, second part: profiles are cleared by id, by criteria, all; Unknown is shown when there is none.
 
     Criteria that the BMS leaves at 65535 are not sent.
     """
 
     async def clear(profile: int, connector: int, purpose: int, stack_level: int) -> int:
-        station.charger.asked.clear()
-        await station.bms.write(377, profile, connector, purpose, stack_level)
-        return await station.operate(376, 383)
+        scripted.forget()
+        await scripted.bms.write(377, profile, connector, purpose, stack_level)
+        return await scripted.operate(376, 383)
 
-    await station.charging(670)
+    await scripted.charging(670)
     assert await clear(1, LEFT_OUT, LEFT_OUT, LEFT_OUT) == 0
-    assert station.charger.asked == [("ClearChargingProfile", {"id": 1})]
+    assert scripted.asked == [("ClearChargingProfile", {"id": 1})]
     assert await clear(LEFT_OUT, 1, 1, 0) == 0
     criteria = {"connector_id": 1, "charging_profile_purpose": "TxDefaultProfile", "stack_level": 0}
-    assert station.charger.asked == [("ClearChargingProfile", criteria)]
+    assert scripted.asked == [("ClearChargingProfile", criteria)]
     assert await clear(LEFT_OUT, LEFT_OUT, LEFT_OUT, LEFT_OUT) == 0
-    assert station.charger.asked == [("ClearChargingProfile", {})]
-    station.answers("ClearChargingProfile", "Unknown")
+    assert scripted.asked == [("ClearChargingProfile", {})]
+    scripted.answers("ClearChargingProfile", "Unknown")
     assert await clear(LEFT_OUT, LEFT_OUT, LEFT_OUT, LEFT_OUT) == 4

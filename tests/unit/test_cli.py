@@ -367,15 +367,48 @@ def test_status_as_json(capsys: Capture) -> None:
     assert json.loads(capsys.readouterr().out) == STATUS
 
 
+FRAMES = [
+    {"at": 1769860800.25, "peer": "ocpp CP1", "sent": False, "data": '[2,"1","Heartbeat",{}]'},
+    {"at": 1769860800.5, "peer": "ocpp CP1", "sent": True, "data": '[3,"1",{}]'},
+]
+
+
 def test_trace(running: dict[str, Any], capsys: Capture) -> None:
-    running["trace"] = [
-        {"at": 1769860800.25, "peer": "ocpp CP1", "sent": False, "data": '[2,"1","Heartbeat",{}]'},
-        {"at": 1769860800.5, "peer": "ocpp CP1", "sent": True, "data": '[3,"1",{}]'},
-    ]
+    running["trace"] = FRAMES
     assert main(["trace", "--count", "2"]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r'\d\d:\d\d:\d\d\.250 ocpp CP1 -> \[2,"1","Heartbeat",\{\}\]', first)
     assert re.fullmatch(r'\d\d:\d\d:\d\d\.500 ocpp CP1 <- \[3,"1",\{\}\]', second)
+
+
+def test_trace_as_json_lines(running: dict[str, Any], tmp_path: Path, capsys: Capture) -> None:
+    running["trace"] = FRAMES
+    assert main(["trace", "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert [json.loads(line) for line in printed.splitlines()] == FRAMES
+    path = tmp_path / "trace.jsonl"
+    assert main(["trace", "--save", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}: 2 frames\n"
+    assert path.read_text(encoding="utf-8") == printed
+    assert main(["trace", "--save", str(tmp_path / "none" / "trace.jsonl")]) == 1
+    assert "No such file or directory" in capsys.readouterr().err
+    running["trace"] = []
+    assert main(["trace", "--json"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("options", "count"), [([], 50), (["--count", "7", "--json"], 7)])
+def test_how_many_frames(options: list[str], count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(cli.control, "ask", lambda path, method, count: asked.append(count) or [])
+    assert main(["trace", *options]) == 0
+    assert asked == [count]
+
+
+def test_all_frames_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.control, "ask", lambda path, method, count: FRAMES[:count])
+    assert main(["trace", "--save", str(tmp_path / "t")]) == 0
+    assert len((tmp_path / "t").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("command", ["status", "trace", "board"])

@@ -29,7 +29,7 @@ def fail() -> None:
 
 
 def refuse() -> None:
-    raise ControlError("not today")
+    raise ControlError("not with this board")
 
 
 async def slowly() -> str:
@@ -87,7 +87,7 @@ async def test_questions(serve: Serve, path: Path) -> None:
         ("add", {}, "wrong parameters: .*'a'"),
         ("add", {"c": 1}, "wrong parameters: .*'c'"),
         ("fail", {}, "so it went"),
-        ("refuse", {}, "^not today$"),
+        ("refuse", {}, "^not with this board$"),
     ],
 )
 async def test_questions_without_an_answer(
@@ -239,3 +239,22 @@ def test_a_gateway_that_talks_nonsense(answer: bytes, path: Path) -> None:
         with pytest.raises(ControlError, match=str(path)):
             ask(path, "ping")
         other_side.join(DEADLINE)
+
+
+async def test_a_file_that_is_no_socket_is_left_alone(path: Path) -> None:
+    await asyncio.to_thread(path.write_text, "precious")
+    with pytest.raises(ControlError, match="exists and is no socket"):
+        await ControlServer(path, METHODS).start()
+    assert await asyncio.to_thread(path.read_text) == "precious"
+
+
+async def test_it_says_who_is_meant(path: Path) -> None:
+    with pytest.raises(ControlError, match=rf"no simulation is running with {path} \(option --socket\)"):
+        ask(path, "ping", who="simulation", option="--socket")
+    server = ControlServer(path, METHODS, who="simulation", option="--socket")
+    await server.start()
+    try:
+        with pytest.raises(ControlError, match="another simulation is running"):
+            await ControlServer(path, METHODS, who="simulation", option="--socket").start()
+    finally:
+        await server.stop()

@@ -121,7 +121,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _ask(options: argparse.Namespace, method: str, **parameters: Any) -> Any:
     path = options.state / control.SOCKET_NAME
-    return control.ask(path, method, timeout=TASK_TIMEOUT, title="BMS", **parameters)
+    return control.ask(path, method, timeout=TASK_TIMEOUT, who="BMS", **parameters)
 
 
 def _task(options: argparse.Namespace) -> int:

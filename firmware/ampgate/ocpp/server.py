@@ -130,7 +130,8 @@ class CentralSystem:
         if not offered and not self._require_subprotocol:
             return None
         reason = f"the subprotocol must be {SUBPROTOCOL}; offered: {', '.join(offered) or 'none'}"
-        log.warning("ocpp %s: refused with 400: %s", connection.remote_address[0], reason)
+        identity = identity_of(connection.request.path) if connection.request is not None else ""
+        log.warning("ocpp %s: charger %r refused with 400: %s", connection.remote_address[0], identity, reason)
         raise NegotiationError(reason)
 
     async def _occupied(self, identity: str) -> bool:

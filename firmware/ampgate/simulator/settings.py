@@ -1,77 +1,96 @@
-"""The configuration keys of a charge point (OCPP 1.6 §9) as a table."""
+"""The configuration keys of a charge point (OCPP 1.6 §9): rows of a table, and their present values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 from ampgate.ocpp import v16
-from ampgate.simulator import profiles
 
-Kind = Literal["integer", "boolean", "measurands", "text"]
-
-MEASURANDS: Final = (
-    "Current.Import,Voltage,Power.Active.Import,Energy.Active.Import.Register,SoC,Temperature,Current.Offered,Frequency"
-)
-_PROFILES: Final = "Core,LocalAuthListManagement,Reservation,RemoteTrigger,SmartCharging"
+Kind = Literal["integer", "boolean", "list", "text"]
+_LONGEST: Final = 500
+"""Characters of a value (OCPP 1.6 §6.7)."""
 
 
 class Key(NamedTuple):
-    """One configuration key and its factory setting."""
+    """One configuration key, its factory setting and what it takes."""
 
     name: str
     value: str
     kind: Kind = "integer"
     readonly: bool = False
+    limits: tuple[int, int] | None = None
+    """Lowest and highest value of an integer, least and most characters of others."""
+    words: tuple[str, ...] = ()
+    """What else an integer may be; what a text must be, what a list must be made of."""
+    unit: str = ""
+    outside: str | None = None
+    """What the charge point takes instead of a number out of its limits; None when it rejects that."""
+    restart: bool = False
+    """Whether a change takes effect with the next start: it is answered RebootRequired."""
+    standard: str = ""
+    """The key of OCPP 1.6 that it stands for under a name of its own."""
+
+    def allows(self, value: str) -> bool:
+        """Whether it may be set to this."""
+        if value in self.words:
+            return True
+        match self.kind:
+            case "integer":
+                return _is_number(value) and _within(int(value), self.limits or (0, 999_999_999))
+            case "boolean":
+                return value.lower() in ("true", "false")
+            case "list":
+                fits = _within(len(value), self.limits or (0, _LONGEST))
+                return fits and all(word in self.words for word in _split(value))
+            case "text":
+                return not self.words and _within(len(value), self.limits or (0, _LONGEST))
 
 
-KEYS: Final = (
-    Key("AuthorizationCacheEnabled", "true", "boolean"),
-    Key("AuthorizeRemoteTxRequests", "false", "boolean"),
-    Key("ChargeProfileMaxStackLevel", str(profiles.MAX_STACK_LEVEL), readonly=True),
-    Key("ChargingScheduleAllowedChargingRateUnit", "Current,Power", "text", readonly=True),
-    Key("ChargingScheduleMaxPeriods", str(profiles.MAX_PERIODS), readonly=True),
-    Key("ClockAlignedDataInterval", "0"),
-    Key("ConnectionTimeOut", "60"),
-    Key("ConnectorPhaseRotation", "0.RST", "text"),
-    Key("ConnectorSwitch3to1PhaseSupported", "false", "boolean", readonly=True),
-    Key("GetConfigurationMaxKeys", "50", readonly=True),
-    Key("HeartbeatInterval", "300"),
-    Key("LocalAuthListEnabled", "true", "boolean"),
-    Key("LocalAuthListMaxLength", "1000", readonly=True),
-    Key("LocalAuthorizeOffline", "true", "boolean"),
-    Key("LocalPreAuthorize", "false", "boolean"),
-    Key("MaxChargingProfilesInstalled", str(profiles.MAX_PROFILES), readonly=True),
-    Key("MeterValuesAlignedData", MEASURANDS, "measurands"),
-    Key("MeterValuesSampledData", MEASURANDS, "measurands"),
-    Key("MeterValueSampleInterval", "60"),
-    Key("NumberOfConnectors", "1", readonly=True),
-    Key("ReserveConnectorZeroSupported", "true", "boolean", readonly=True),
-    Key("ResetRetries", "1"),
-    Key("SendLocalListMaxLength", "100", readonly=True),
-    Key("StopTransactionOnEVSideDisconnect", "true", "boolean"),
-    Key("StopTransactionOnInvalidId", "true", "boolean"),
-    Key("StopTxnAlignedData", "", "measurands"),
-    Key("StopTxnSampledData", "Current.Import,Power.Active.Import,Energy.Active.Import.Register,SoC", "measurands"),
-    Key("SupportedFeatureProfiles", _PROFILES, "text", readonly=True),
-    Key("TransactionMessageAttempts", "3"),
-    Key("TransactionMessageRetryInterval", "10"),
-    Key("UnlockConnectorOnEVSideDisconnect", "true", "boolean"),
-    Key("WebSocketPingInterval", "30"),
-)
+UNSET: Final = {
+    "AllowOfflineTxForUnknownId": "false",
+    "AuthorizationCacheEnabled": "false",
+    "AuthorizeRemoteTxRequests": "false",
+    "ClockAlignedDataInterval": "0",
+    "HeartbeatInterval": "0",
+    "LocalAuthListEnabled": "false",
+    "LocalAuthorizeOffline": "true",
+    "LocalPreAuthorize": "false",
+    "MeterValuesAlignedData": "",
+    "ReserveConnectorZeroSupported": "false",
+    "StopTxnSampledData": "",
+    "TransactionMessageAttempts": "3",
+    "TransactionMessageRetryInterval": "10",
+    "WebSocketPingInterval": "0",
+    "maxIntensitySocket": "9999",
+    "ocppConnectTimeOut": "0",
+    "ocppVersion": "1.6",
+    "rfidStatusTimeout": "0",
+    "truncateBootNotificationsSerialNumbers": "false",
+}
+"""How a charge point behaves that does not have the key."""
 
 
 class Settings:
-    """The keys of one charge point with their present values; names are compared without regard to case."""
+    """The keys of one charge point with their present values; names are compared without regard to case.
 
-    def __init__(self, **overrides: str) -> None:
-        self._keys = {key.name.lower(): key for key in KEYS}
-        self._values = {key.name.lower(): key.value for key in KEYS}
-        for name, value in overrides.items():
-            self._values[name.lower()] = value
+    ``initial`` are values to begin with other than the factory's, also of keys that the charge point has and does not
+    show.
+    """
+
+    def __init__(self, keys: Sequence[Key], initial: dict[str, str] | None = None) -> None:
+        self._keys = {key.name.lower(): key for key in keys}
+        self._alias = {key.standard.lower(): key.name.lower() for key in keys if key.standard}
+        self._values = {name.lower(): value for name, value in UNSET.items()}
+        self._values |= {name: key.value for name, key in self._keys.items()}
+        for name, value in (initial or {}).items():
+            self._values[self._place(name)] = value
+
+    def _place(self, name: str) -> str:
+        return self._alias.get(name.lower(), name.lower())
 
     def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
+        return self._values[self._place(name)]
 
     def integer(self, name: str) -> int:
         """The value of an integer key."""
@@ -83,36 +102,44 @@ class Settings:
 
     def words(self, name: str) -> list[str]:
         """The value of a key that holds a list."""
-        return [word.strip() for word in self[name].split(",") if word.strip()]
+        return _split(self[name])
+
+    def adopt(self, name: str, value: str) -> None:
+        """Take on a value that the charge point finds out by itself, read-only or not."""
+        self._values[self._place(name)] = value
 
     def change(self, name: str, value: str) -> v16.ConfigurationStatus:
         """ChangeConfiguration (OCPP 1.6 §5.3)."""
-        key = self._keys.get(name.lower())
+        key, value = self._keys.get(name.lower()), value.strip()
         if key is None:
             return v16.ConfigurationStatus.NOT_SUPPORTED
-        if key.readonly or not _valid(key.kind, value):
+        if key.readonly:
             return v16.ConfigurationStatus.REJECTED
-        self._values[name.lower()] = value.strip()
-        return v16.ConfigurationStatus.ACCEPTED
+        if not key.allows(value):
+            if key.outside is None or not _is_number(value.removeprefix("-")):
+                return v16.ConfigurationStatus.REJECTED
+            value = key.outside
+        self._values[name.lower()] = value
+        return v16.ConfigurationStatus.REBOOT_REQUIRED if key.restart else v16.ConfigurationStatus.ACCEPTED
 
     def find(self, names: Iterable[str]) -> Iterator[v16.KeyValue]:
         """These keys, or all when no name is given; unknown names are left out."""
         for key in [self._keys.get(name.lower()) for name in names] or self._keys.values():
             if key is not None:
-                yield v16.KeyValue(key=key.name, readonly=key.readonly, value=self[key.name])
+                yield v16.KeyValue(key=key.name, readonly=key.readonly, value=self._values[key.name.lower()])
 
     def unknown(self, names: Iterable[str]) -> list[str]:
         """The names that are no keys."""
         return [name for name in names if name.lower() not in self._keys]
 
 
-def _valid(kind: Kind, value: str) -> bool:
-    match kind:
-        case "integer":
-            return value.strip().isascii() and value.strip().isdigit() and len(value.strip()) < 10
-        case "boolean":
-            return value.strip().lower() in ("true", "false")
-        case "measurands":
-            return {word.strip() for word in value.split(",") if word.strip()} <= set(v16.Measurand)
-        case "text":
-            return True
+def _split(value: str) -> list[str]:
+    return [word.strip() for word in value.split(",") if word.strip()]
+
+
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdigit() and len(value) < 10
+
+
+def _within(number: int, limits: tuple[int, int]) -> bool:
+    return limits[0] <= number <= limits[1]

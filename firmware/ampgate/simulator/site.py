@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from ampgate.ocpp import v16
-from ampgate.simulator.charger import Charger, Listener
+from ampgate.simulator.charger import Charger
 from ampgate.simulator.clock import Clock
+from ampgate.simulator.electrics import AC, DC, Supply
+from ampgate.simulator.events import Listener
+from ampgate.simulator.profiles import PROFILES, Profile
 from ampgate.simulator.vehicle import Vehicle
 
 _MINUTE: Final = 60.0
@@ -29,17 +33,39 @@ FIRST_CARS: Final = (2.0, 15.0)
 START_TIMEOUT: Final = 60.0
 """Real seconds that a driver waits for the central system to answer."""
 
-# (capacity in Wh, phases, A per phase)
-_MODELS: Final = ((40_000, 1, 32.0), (52_000, 3, 32.0), (58_000, 3, 16.0), (77_000, 3, 16.0), (82_000, 3, 16.0))
-FIRST_VEHICLE: Final = Vehicle(capacity=58_000, soc=74, phases=3, max_current=16)
-"""Three phases, and full soon enough to show how a session ends."""
+# Cars by what they are plugged into
+_MODELS: Final[dict[Supply, tuple[Vehicle, ...]]] = {
+    AC: (
+        Vehicle(capacity=40_000, phases=1, max_current=32),
+        Vehicle(capacity=52_000, phases=3, max_current=32),
+        Vehicle(capacity=58_000, phases=3, max_current=16),
+        Vehicle(capacity=77_000, phases=3, max_current=16),
+        Vehicle(capacity=82_000, phases=3, max_current=16),
+    ),
+    DC: (
+        Vehicle(capacity=52_000, phases=1, max_current=125, ramp=20),
+        Vehicle(capacity=77_000, phases=1, max_current=250, ramp=20),
+        Vehicle(capacity=105_000, phases=1, max_current=300, ramp=20),
+    ),
+}
+FIRST_SOC: Final = 74.0
+"""% of the very first car: full soon enough to show how a session ends."""
+
+
+def vehicle(supply: Supply, soc: float, chance: random.Random | None = None) -> Vehicle:
+    """A car for this supply: the one of the middle, or any."""
+    models = _MODELS[supply]
+    model = chance.choice(models) if chance is not None else models[len(models) // 2]
+    return replace(model, soc=soc)
 
 
 class Plan(NamedTuple):
     """One charge point of the site."""
 
     id: str
-    connectors: int = 1
+    connectors: int | None = None
+    """As many as the profile has when None."""
+    profile: Profile = PROFILES["generic"]
 
 
 class Visit(NamedTuple):
@@ -57,7 +83,8 @@ class Site:
     """Charge points at a central system, and their drivers.
 
     ``tags`` are the drivers' id tags; the very first driver has the first one. ``remote_share`` of the drivers wait
-    `PATIENCE` for the central system to start them before they use a card.
+    `PATIENCE` for the central system to start them before they use a card. Without ``drivers`` nobody comes by
+    himself. ``sample_interval``, ``settings``, ``quirks`` and ``tls`` are those of `Charger`.
     """
 
     def __init__(
@@ -67,9 +94,13 @@ class Site:
         *,
         tags: Sequence[str],
         speed: float = 60.0,
-        sample_interval: float = 5.0,
+        sample_interval: float | None = None,
         seed: int = 1,
         remote_share: float = 0.3,
+        drivers: bool = True,
+        settings: dict[str, str] | None = None,
+        quirks: frozenset[str] = frozenset(),
+        tls: ssl.SSLContext | None = None,
         listener: Listener | None = None,
     ) -> None:
         if not tags:
@@ -79,10 +110,14 @@ class Site:
             Charger(
                 url,
                 plan.id,
+                profile=plan.profile,
                 connectors=plan.connectors,
                 clock=self.clock,
                 sample_interval=sample_interval,
                 seed=seed + index,
+                settings=settings,
+                quirks=quirks,
+                tls=tls,
                 listener=listener,
             )
             for index, plan in enumerate(plans)
@@ -91,6 +126,7 @@ class Site:
         self._in_use: set[str] = set()
         """Id tags of drivers who are on the site: a card is in one place only."""
         self._remote_share = remote_share
+        self._drivers = drivers
         self._seed = seed
 
     async def run(self) -> None:
@@ -98,7 +134,7 @@ class Site:
         async with asyncio.TaskGroup() as group:
             for index, charger in enumerate(self.chargers):
                 group.create_task(charger.run())
-                for number in range(1, len(charger.connectors)):
+                for number in range(1, len(charger.connectors)) if self._drivers else ():
                     driver = random.Random(f"{self._seed}/{index}/{number}")
                     group.create_task(self._drive(charger, number, driver, first=index == 0 and number == 1))
 
@@ -106,28 +142,31 @@ class Site:
         connector = charger.connector(number)
         await charger.until(lambda: charger.online)
         await asyncio.sleep(FIRST_CAR if first else chance.uniform(*FIRST_CARS))
+        visitor = self._visitor(connector.supply, chance)
         if first:
-            await self._visit(charger, number, chance, Visit(FIRST_VEHICLE, self._tags[0], wait=0.5, remote=False))
+            visitor = Visit(vehicle(connector.supply, FIRST_SOC), self._tags[0], wait=0.5, remote=False)
         while True:
             await charger.until(lambda: connector.status is v16.ChargePointStatus.AVAILABLE)
-            await self._visit(charger, number, chance, self._visitor(chance))
+            await self._visit(charger, number, chance, visitor)
             await self.clock.sleep(chance.expovariate(1 / GAP))
+            visitor = self._visitor(connector.supply, chance)
 
-    def _visitor(self, chance: random.Random) -> Visit:
-        vehicle = _vehicle(chance)
+    def _visitor(self, supply: Supply, chance: random.Random) -> Visit:
+        car = vehicle(supply, chance.uniform(20, 75), chance)
         wait = self.clock.real(chance.uniform(0.3, 2.0) * _MINUTE)
         free = [tag for tag in self._tags if tag not in self._in_use] or self._tags
-        return Visit(vehicle, chance.choice(free), wait, remote=chance.random() < self._remote_share)
+        return Visit(car, chance.choice(free), wait, remote=chance.random() < self._remote_share)
 
     async def _visit(self, charger: Charger, number: int, chance: random.Random, visit: Visit) -> None:
         """Plug in, charge, unplug."""
         self._in_use.add(visit.tag)
-        charger.plug_in(number, replace(visit.vehicle))
+        charger.plug_in(number, visit.vehicle)
         await asyncio.sleep(visit.wait)
         if await self._begin(charger, number, visit.tag, remote=visit.remote):
             await self._charge(charger, number, chance)
         await self.clock.sleep(chance.uniform(*LINGER))
-        charger.unplug(number)
+        if charger.connector(number).vehicle is visit.vehicle:  # unless somebody else has sent it away
+            charger.unplug(number)
         self._in_use.discard(visit.tag)
 
     async def _begin(self, charger: Charger, number: int, tag: str, *, remote: bool) -> bool:
@@ -151,8 +190,3 @@ class Site:
         # Some drivers show their card again, the others pull the plug.
         if connector.transaction is not None and chance.random() < 0.7:
             await charger.present(number, connector.transaction.id_tag)
-
-
-def _vehicle(chance: random.Random) -> Vehicle:
-    capacity, phases, current = chance.choice(_MODELS)
-    return Vehicle(capacity=capacity, soc=chance.uniform(20, 75), phases=phases, max_current=current)

@@ -28,7 +28,7 @@ def state() -> Iterator[Path]:
 
 
 async def ask(state: Path, method: str, **parameters: Any) -> Any:
-    return await asyncio.to_thread(control.ask, state / control.SOCKET_NAME, method, title="BMS", **parameters)
+    return await asyncio.to_thread(control.ask, state / control.SOCKET_NAME, method, who="BMS", **parameters)
 
 
 async def test_answers(state: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,6 +16,7 @@ from typing import Any
 from jsonschema import Draft4Validator
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request
 
 DEADLINE = 15.0
 
@@ -36,7 +38,8 @@ def now() -> str:
 class Central:
     """``answers`` holds a function of the payload for each action; ``frames`` all CALLs that came, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.frames: list[tuple[str, dict[str, Any]]] = []
         self.answers: dict[str, Callable[[dict[str, Any]], Any]] = {
             "Authorize": lambda payload: {"idTagInfo": {"status": "Accepted"}},
@@ -44,6 +47,8 @@ class Central:
             "Heartbeat": lambda payload: {"currentTime": now()},
             "StartTransaction": self._start,
         }
+        self.silent: set[str] = set()
+        """Actions that get no answer."""
         self.violations: list[str] = []
         self.connections = 0
         self.headers: list[Any] = []
@@ -57,7 +62,7 @@ class Central:
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self._port}/steve/"
+        return f"{'ws' if self._tls is None else 'wss'}://127.0.0.1:{self._port}/steve/"
 
     async def __aenter__(self) -> Central:
         await self.open()
@@ -68,7 +73,15 @@ class Central:
         assert not self.violations, self.violations
 
     async def open(self) -> None:
-        self._server = await serve(self._serve, "127.0.0.1", self._port, subprotocols=["ocpp1.6"], compression=None)
+        self._server = await serve(
+            self._serve,
+            "127.0.0.1",
+            self._port,
+            subprotocols=["ocpp1.6"],
+            compression=None,
+            process_request=self._asked,
+            ssl=self._tls,
+        )
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -119,10 +132,13 @@ class Central:
     def _start(self, payload: dict[str, Any]) -> dict[str, Any]:
         return {"transactionId": next(self._transactions), "idTagInfo": {"status": "Accepted"}}
 
+    def _asked(self, connection: ServerConnection, request: Request) -> None:
+        self.headers.append(request)
+        self._tell()
+
     async def _serve(self, websocket: ServerConnection) -> None:
         self._socket = websocket
         self.connections += 1
-        self.headers.append(websocket.request)
         try:
             async for text in websocket:
                 if not isinstance(text, str):
@@ -136,7 +152,8 @@ class Central:
             case [2, str(message_id), str(action), dict(payload)]:
                 self._validate(action, payload)
                 self.frames.append((action, payload))
-                await websocket.send(self._reply(message_id, action, payload))
+                if action not in self.silent:
+                    await websocket.send(self._reply(message_id, action, payload))
             case [3, str(message_id), dict(payload)]:
                 action, future = self._waiting.pop(message_id)
                 self._validate(f"{action}Response", payload)
@@ -145,6 +162,9 @@ class Central:
                 self._waiting.pop(message_id)[1].set_result(code)
             case _:
                 self.violations.append(f"not an OCPP-J frame: {frame}")
+        self._tell()
+
+    def _tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 

@@ -593,8 +593,21 @@ async def test_triggers_for_a_connector_that_is_not_there(central, charger):
     assert answer == {"status": "Rejected"}
 
 
+async def test_diagnostics_and_firmware_are_told_step_by_step(central, charger):
+    assert await central.call("GetDiagnostics", location="ftp://example.com/") == {"fileName": "CP 1.zip"}
+    await central.seen("DiagnosticsStatusNotification", status="Uploaded")
+    assert await central.call("UpdateFirmware", location="ftp://example.com/x", retrieveDate=now()) == {}
+    await central.seen("FirmwareStatusNotification", status="Installed")
+    steps = [
+        payload["status"]
+        for action in ("DiagnosticsStatusNotification", "FirmwareStatusNotification")
+        for payload in central.all(action)
+    ]
+    assert steps == ["Uploading", "Uploaded", "Downloading", "Downloaded", "Installing", "Installed"]
+
+
 async def test_what_it_cannot_do_is_not_supported(central, charger):
-    assert await central.call("GetDiagnostics", location="ftp://example.com/") == "NotSupported"
-    update = {"location": "ftp://example.com/x", "retrieveDate": now()}
-    assert await central.call("UpdateFirmware", **update) == "NotSupported"
+    assert await central.call("GetLog", logType="SecurityLog", requestId=1, log={"remoteLocation": "ftp://x"}) == (
+        "NotSupported"
+    )
     assert await central.call("DataTransfer", vendorId="x") == {"status": "UnknownVendorId"}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ampgate.ocpp import v16
-from ampgate.simulator.profiles import MAX_PERIODS, MAX_PROFILES, MAX_STACK_LEVEL, Profiles
+from ampgate.simulator.charging_profiles import ChargingProfiles, Rules
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -45,8 +45,8 @@ TX, DEFAULT, MAX = (
 )
 
 
-def installed(*entries: tuple[int, v16.ChargingProfile]) -> Profiles:
-    profiles = Profiles()
+def installed(*entries: tuple[int, v16.ChargingProfile]) -> ChargingProfiles:
+    profiles = ChargingProfiles()
     for connector, entry in entries:
         assert profiles.install(connector, entry, NOON)
     return profiles
@@ -130,11 +130,11 @@ def test_watts_are_divided_by_phases_and_230_volts(phases, amperes):
 @pytest.mark.parametrize(
     ("connector", "wrong"),
     [
-        (1, profile((0, 6), stack_level=MAX_STACK_LEVEL + 1)),
+        (1, profile((0, 6), stack_level=Rules().stack_level + 1)),
         (1, profile()),
         (1, profile((10, 6))),
         (1, profile((0, 6), (20, 7), (10, 8))),
-        (1, profile(*((second, 6.0) for second in range(MAX_PERIODS + 1)))),
+        (1, profile(*((second, 6.0) for second in range(Rules().periods + 1)))),
         (1, profile((0, 6), charging_profile_purpose=MAX)),
         (0, profile((0, 6), charging_profile_purpose=TX)),
         (1, profile((0, 6), charging_profile_kind=v16.ChargingProfileKindType.RECURRING)),
@@ -145,7 +145,7 @@ def test_watts_are_divided_by_phases_and_230_volts(phases, amperes):
     ],
 )
 def test_what_breaks_a_rule_is_not_installed(connector, wrong):
-    profiles = Profiles()
+    profiles = ChargingProfiles()
     assert not profiles.install(connector, wrong, NOON)
     assert len(profiles) == 0
 
@@ -159,8 +159,8 @@ def test_same_id_or_same_level_and_purpose_replaces():
 
 
 def test_their_number_is_bounded():
-    profiles = Profiles()
-    for number in range(MAX_PROFILES):
+    profiles = ChargingProfiles()
+    for number in range(Rules().installed):
         assert profiles.install(number, profile((0, 6), charging_profile_id=number), NOON)
     assert not profiles.install(99, profile((0, 6), charging_profile_id=99), NOON)
     assert profiles.install(0, profile((0, 7), charging_profile_id=0), NOON)

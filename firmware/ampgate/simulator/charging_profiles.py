@@ -9,11 +9,6 @@ from typing import Final
 
 from ampgate.ocpp import v16
 
-VOLTAGE: Final = 230.0
-"""V by which limits in W are converted."""
-MAX_STACK_LEVEL: Final = 8
-MAX_PERIODS: Final = 24
-MAX_PROFILES: Final = 20
 _RECURRENCE: Final = {
     v16.RecurrencyKindType.DAILY: timedelta(days=1),
     v16.RecurrencyKindType.WEEKLY: timedelta(weeks=1),
@@ -23,12 +18,66 @@ _Kind = v16.ChargingProfileKindType
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What a charge point accepts of a charging profile, beyond the rules of OCPP 1.6 §5.16."""
+
+    stack_level: int = 8
+    """Highest stack level."""
+    periods: int = 24
+    """Periods of a schedule."""
+    installed: int = 20
+    """Profiles at a time."""
+    watts: bool = True
+    """Whether limits may be in W, besides A."""
+    phases: bool = True
+    """Whether a period may have numberPhases."""
+    least_rate: bool = True
+    """Whether a schedule may have minChargingRate."""
+    composite_of_all: bool = True
+    """Whether GetCompositeSchedule works for connector 0."""
+    voltage: float = 230.0
+    """V of a phase, by which limits in W are converted."""
+    supply_phases: int = 3
+    """Phases that a limit in W is for when it does not say."""
+
+    def amperes(self, period: v16.ChargingSchedulePeriod, unit: v16.ChargingRateUnitType) -> float:
+        """The limit of a period in A per phase."""
+        if unit is v16.ChargingRateUnitType.A:
+            return period.limit
+        return period.limit / (self.voltage * (period.number_phases or self.supply_phases))
+
+    def watts_of(self, current: float) -> float:
+        """W over all phases at this current in A per phase."""
+        return current * self.voltage * self.supply_phases
+
+    def allow(self, connector: int, profile: v16.ChargingProfile) -> bool:
+        """Whether a profile for this connector keeps all rules, those of OCPP 1.6 §5.16 among them."""
+        purpose, kind = profile.charging_profile_purpose, profile.charging_profile_kind
+        schedule = profile.charging_schedule
+        periods = schedule.charging_schedule_period
+        starts = [period.start_period for period in periods]
+        return (
+            0 <= profile.stack_level <= self.stack_level
+            and 1 <= len(periods) <= self.periods
+            and starts[0] == 0
+            and starts == sorted(starts)
+            and (purpose is not _Purpose.CHARGE_POINT_MAX_PROFILE or (connector == 0 and kind is not _Kind.RELATIVE))
+            and (purpose is not _Purpose.TX_PROFILE or connector > 0)
+            and (kind is not _Kind.RECURRING or profile.recurrency_kind is not None)
+            and (self.watts or schedule.charging_rate_unit is v16.ChargingRateUnitType.A)
+            and (self.least_rate or schedule.min_charging_rate is None)
+            and (self.phases or all(period.number_phases is None for period in periods))
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class _Installed:
     """A profile, where it was installed and since when."""
 
     connector: int
     profile: v16.ChargingProfile
     since: datetime
+    rules: Rules
 
     def valid(self, now: datetime) -> bool:
         since = v16.read_timestamp(self.profile.valid_from)
@@ -51,7 +100,7 @@ class _Installed:
         if seconds < 0 or (schedule.duration is not None and seconds >= schedule.duration):
             return None
         periods = [period for period in schedule.charging_schedule_period if period.start_period <= seconds]
-        return _amperes(periods[-1], schedule.charging_rate_unit) if periods else None
+        return self.rules.amperes(periods[-1], schedule.charging_rate_unit) if periods else None
 
     def changes(self, now: datetime, until: datetime, started: datetime | None) -> Iterator[datetime]:
         """The moments in between at which its limit may change."""
@@ -73,23 +122,24 @@ class _Installed:
                 yield moment
 
 
-class Profiles:
+class ChargingProfiles:
     """What SetChargingProfile has installed."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
         self._installed: list[_Installed] = []
 
     def __len__(self) -> int:
         return len(self._installed)
 
     def install(self, connector: int, profile: v16.ChargingProfile, now: datetime) -> bool:
-        """Install or replace a profile; False when it is not `acceptable` or there are too many."""
-        if not acceptable(connector, profile):
+        """Install or replace a profile; False when the rules forbid it or there are too many."""
+        if not self.rules.allow(connector, profile):
             return False
         kept = [entry for entry in self._installed if not _replaces(connector, profile, entry)]
-        if len(kept) >= MAX_PROFILES:
+        if len(kept) >= self.rules.installed:
             return False
-        self._installed = [*kept, _Installed(connector, profile, now)]
+        self._installed = [*kept, _Installed(connector, profile, now, self.rules)]
         return True
 
     def clear(self, request: v16.ClearChargingProfileRequest) -> bool:
@@ -142,22 +192,6 @@ def _strongest(entries: Iterable[_Installed], now: datetime, started: datetime |
     return None
 
 
-def acceptable(connector: int, profile: v16.ChargingProfile) -> bool:
-    """Whether a profile keeps the rules of OCPP 1.6 §5.16 and the limits of this charger."""
-    purpose, kind = profile.charging_profile_purpose, profile.charging_profile_kind
-    periods = profile.charging_schedule.charging_schedule_period
-    starts = [period.start_period for period in periods]
-    return (
-        0 <= profile.stack_level <= MAX_STACK_LEVEL
-        and 1 <= len(periods) <= MAX_PERIODS
-        and starts[0] == 0
-        and starts == sorted(starts)
-        and (purpose is not _Purpose.CHARGE_POINT_MAX_PROFILE or (connector == 0 and kind is not _Kind.RELATIVE))
-        and (purpose is not _Purpose.TX_PROFILE or connector > 0)
-        and (kind is not _Kind.RECURRING or profile.recurrency_kind is not None)
-    )
-
-
 def _replaces(connector: int, profile: v16.ChargingProfile, entry: _Installed) -> bool:
     """Same id, or same level and purpose on the same connector (§5.16)."""
     old = entry.profile
@@ -178,9 +212,3 @@ def _matches(request: v16.ClearChargingProfileRequest, entry: _Installed) -> boo
         and request.charging_profile_purpose in (None, entry.profile.charging_profile_purpose)
         and request.stack_level in (None, entry.profile.stack_level)
     )
-
-
-def _amperes(period: v16.ChargingSchedulePeriod, unit: v16.ChargingRateUnitType) -> float:
-    if unit is v16.ChargingRateUnitType.A:
-        return period.limit
-    return period.limit / (VOLTAGE * (period.number_phases or 3))
