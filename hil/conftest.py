@@ -77,7 +77,7 @@ def device(bench: GatewayStrategy, commissioned: Path, dhcp: Path) -> Iterator[G
     bench.power_cut()
     bench.machine.insert(commissioned)
     bench.power_on()
-    bench.address = until(lambda: lan.leased(dhcp), "a lease")
+    bench.address = until(lambda: lan.leased(dhcp), "a lease", 120)
     until(lambda: listens(bench.address, 502), "Modbus TCP")
     yield bench
     bench.power_cut()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import shutil
 import socket
 import subprocess
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ import attr
 from labgrid.driver import QEMUDriver
 from labgrid.factory import target_factory
 from labgrid.step import step
+from pexpect import TIMEOUT
 
 START_TIMEOUT: Final = 30.0
 """Seconds that QEMU has to start."""
@@ -91,7 +94,8 @@ class GatewayMachineDriver(QEMUDriver):  # type: ignore[misc]
             listener.settimeout(START_TIMEOUT)
         self._clientsocket, _ = self._socket.accept()
         self.world, _ = self._world_listener.accept()
-        self._clientsocket.setblocking(False)
+        self._said = queue.Queue()
+        threading.Thread(target=self._listen, args=(self._clientsocket, self._said), daemon=True).start()
         self.status = 1
 
     @step()  # type: ignore[untyped-decorator]
@@ -110,3 +114,16 @@ class GatewayMachineDriver(QEMUDriver):  # type: ignore[misc]
     def off(self) -> None:
         """As `cut`: the device has no switch of its own."""
         self.cut()
+
+    @staticmethod
+    def _listen(console: socket.socket, said: queue.Queue[bytes]) -> None:
+        # Always: a console that nobody reads stops the machine after a few hundred characters.
+        with contextlib.suppress(OSError):
+            while data := console.recv(4096):
+                said.put(data)
+
+    def _read(self, size: int = 1, timeout: float = 10, max_size: int | None = None) -> bytes:
+        try:
+            return self._said.get(timeout=timeout)
+        except queue.Empty:
+            raise TIMEOUT(f"console silent for {timeout:.2f} s") from None
