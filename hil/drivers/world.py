@@ -102,6 +102,10 @@ class WorldDriver(Driver, FrontProtocol, ResistorProtocol):  # type: ignore[misc
         with self._news:
             return {name: self._last(name) for name in LAMPS}
 
+    def lamps_now(self, name: str) -> bool:
+        """Whether one lamp is on; for conditions of `until`."""
+        return self._last(name)
+
     def until(self, condition: Callable[[], bool], what: str, timeout: float) -> None:
         """Wait for the lamps; ``condition`` is looked at after each change."""
         with self._news:
