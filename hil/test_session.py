@@ -61,8 +61,9 @@ async def charger_at(device: GatewayStrategy, identity: str = "CP001") -> AsyncI
         await charger.close()
 
 
-async def start(charger: Charger, bms: Bms, transaction: int, meter: int = 1000) -> None:
-    """Authorisation and start, both decided by the BMS."""
+async def start(charger: Charger, bms: Bms, transaction: int) -> None:
+    """Authorisation and start, both decided by the BMS; the meter tells one session from another."""
+    meter = float(transaction)
     asked = asyncio.create_task(charger.ask(call.Authorize(id_tag="CARD")))
     await bms.until(AUTHORIZE, 1)
     assert await bms.text(165, 10) == "CARD"
@@ -70,7 +71,7 @@ async def start(charger: Charger, bms: Bms, transaction: int, meter: int = 1000)
     await bms.write(AUTHORIZED, 1)
     assert (await asked).id_tag_info["status"] == "Accepted"
 
-    begin = call.StartTransaction(connector_id=1, id_tag="CARD", meter_start=meter, timestamp=NOON)
+    begin = call.StartTransaction(connector_id=1, id_tag="CARD", meter_start=transaction, timestamp=NOON)
     started = asyncio.create_task(charger.ask(begin))
     await bms.until(START, 1, 1)
     assert await bms.float(206) == meter

@@ -132,7 +132,6 @@ class WorldDriver(Driver, FrontProtocol, ResistorProtocol):  # type: ignore[misc
 
     def _listen(self, connection: socket.socket) -> None:
         rest = b""
-        skip = 0
         while True:
             try:
                 data = connection.recv(4096)
@@ -143,19 +142,16 @@ class WorldDriver(Driver, FrontProtocol, ResistorProtocol):  # type: ignore[misc
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 words = line.decode("ascii", "replace").split()
-                if words[:1] == ["ready"]:
-                    setting = [self._button(), f"expander {INPUT} {self._inputs}", "power-on"]
-                    skip = len(setting)
-                    connection.sendall("".join(f"{command}\n" for command in setting).encode())
+                if words == ["ready"]:
+                    setting = (self._button(), f"expander {INPUT} {self._inputs}", "power-on")
+                    connection.sendall("".join(f"@{command}\n" for command in setting).encode())
+                elif words == ["started"]:
+                    with self._news:
+                        self.starts += 1
+                        self._news.notify_all()
                 elif words[:1] == ["lamp"]:
                     with self._news:
                         self.changes.append(Change(int(words[1]), _NAMES[int(words[2])], words[3] == "1"))
                         self._news.notify_all()
-                elif skip:
-                    skip -= 1
-                    if not skip:
-                        with self._news:
-                            self.starts += 1
-                            self._news.notify_all()
                 else:
                     self._answers.put(" ".join(words))

@@ -1,7 +1,8 @@
 /*
  * The world around the gateway of the virtual bench: a hand on the push button and the DIP switches, eyes on the lamps
  * and on the resistors of the EIA-485 port. It runs in the guest, before and beside the system that is tested, and talks
- * to the tests over a virtio serial port. One line is one command; each is answered by one line:
+ * to the tests over a virtio serial port. One line is one command; each is answered by one line, unless it begins with
+ * `@`:
  *
  *   pull LINE 0|1              drive an input of the simulated GPIO chip     ok
  *   get LINE                   read a line                                  ok 0|1
@@ -10,11 +11,12 @@
  *
  * Of itself it says, also in between:
  *
- *   ready                             the machine was started or reset, and waits for `power-on`
+ *   ready                             the machine was started or reset and waits for `power-on`; repeated until then
+ *   started                           here it came
  *   lamp MILLISECONDS LINE 0|1        a watched line has changed (CLOCK_BOOTTIME)
  *
- * usage: world DIRECTORY_OF_GPIO_SIM_CHIP I2C_BUS
- * returns (forks) at `power-on`, or at once when there is no port.
+ * usage: world DIRECTORY_OF_GPIO_SIM_CHIP I2C_BUS [PORT]
+ * returns (forks) at `power-on`, or at once without a port.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +31,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PORT "/dev/vport0p1"
 #define EXPANDER 0x20
 #define LINES 54
 #define SAMPLE_MS 5
@@ -48,8 +49,8 @@ static void say(const char *format, ...)
 	int length = vsnprintf(text, sizeof text - 1, format, arguments);
 	va_end(arguments);
 	text[length++] = '\n';
-	if (write(port, text, length) != length) /* nobody listens: the tests have gone */
-		return;
+	for (int tries = 0; write(port, text, length) < 0 && errno == EAGAIN && tries < 10; tries++)
+		poll(&(struct pollfd){.fd = port, .events = POLLOUT}, 1, 100); /* the queue is full, or nobody listens */
 }
 
 static int open_line(const char *chip, int line, const char *attribute, int mode)
@@ -80,29 +81,33 @@ static int expander(int reg, int value, int writes)
 	return ioctl(bus, I2C_SMBUS, &call) < 0 ? -1 : data.byte;
 }
 
-/* Answers one command; 1 when it was `power-on`. */
+#define ANSWER(...) (quiet ? (void)0 : say(__VA_ARGS__))
+
+/* Does what one command says and answers it; 1 when it was `power-on`. */
 static int obey(const char *command)
 {
 	int line, value, reg, count;
+	int quiet = *command == '@';
+	command += quiet;
 	if (sscanf(command, "pull %d %d", &line, &value) == 2 && line >= 0 && line < LINES) {
 		const char *pull = value ? "pull-up" : "pull-down";
 		if (pwrite(pull_of[line], pull, strlen(pull), 0) < 0)
-			say("error pull %d: %s", line, strerror(errno));
+			ANSWER("error pull %d: %s", line, strerror(errno));
 		else
-			say("ok");
+			ANSWER("ok");
 	} else if (sscanf(command, "get %d", &line) == 1 && line >= 0 && line < LINES) {
-		say("ok %d", line_value(line));
+		ANSWER("ok %d", line_value(line));
 	} else if ((count = sscanf(command, "expander %d %d", &reg, &value)) >= 1) {
 		value = expander(reg, count == 2 ? value : 0, count == 2);
 		if (value < 0)
-			say("error expander: %s", strerror(errno));
+			ANSWER("error expander: %s", strerror(errno));
 		else
-			say("ok %d", value);
+			ANSWER("ok %d", value);
 	} else if (!strcmp(command, "power-on")) {
-		say("ok");
+		ANSWER("ok");
 		return 1;
 	} else {
-		say("error unknown command: %.80s", command);
+		ANSWER("error unknown command: %.80s", command);
 	}
 	return 0;
 }
@@ -127,8 +132,8 @@ int main(int argc, char **argv)
 	static char buffer[256];
 	int length = 0, started = 0;
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: world DIRECTORY_OF_GPIO_SIM_CHIP I2C_BUS\n");
+	if (argc < 3) {
+		fprintf(stderr, "usage: world DIRECTORY_OF_GPIO_SIM_CHIP I2C_BUS [PORT]\n");
 		return 2;
 	}
 	bus = open(argv[2], O_RDWR | O_CLOEXEC);
@@ -145,12 +150,17 @@ int main(int argc, char **argv)
 	}
 	pwrite(pull_of[5], "pull-up", 7, 0); /* the push button is not pressed */
 
-	port = open(PORT, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (port < 0)
+	if (argc < 4)
 		return 0;
-	say("ready");
-	for (;;) {
+	port = open(argv[3], O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (port < 0) {
+		fprintf(stderr, "world: %s: %s\n", argv[3], strerror(errno));
+		return 1;
+	}
+	for (unsigned round = 0;; round++) {
 		struct pollfd waiting = {.fd = port, .events = POLLIN};
+		if (!started && round % 40 == 0)
+			say("ready");
 		poll(&waiting, 1, SAMPLE_MS);
 		if (waiting.revents & POLLIN) {
 			int got = read(port, buffer + length, sizeof buffer - 1 - length);
@@ -160,6 +170,7 @@ int main(int argc, char **argv)
 				*end = 0;
 				if (obey(buffer) && !started) {
 					started = 1;
+					say("started");
 					if (fork())
 						_exit(0);
 					setsid();

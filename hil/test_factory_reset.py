@@ -1,0 +1,96 @@
+"""The push button at power-up (manual 1.12 §5.2): held for 10 s it resets, released earlier it does not; and a power cut
+in the middle leaves the device reset or as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hil import lan
+from hil.conftest import CONFIG_FILE
+from hil.strategy import GatewayStrategy, listens, until
+
+pytestmark = pytest.mark.lg_feature(["button", "console", "lamps", "power", "reflash"])
+
+HOLD = 10.0
+"""Seconds."""
+
+
+@pytest.fixture
+def box(bench: GatewayStrategy, commissioned: Path) -> GatewayStrategy:
+    """A commissioned device, off."""
+    bench.power_cut()
+    bench.machine.insert(commissioned)
+    return bench
+
+
+def hold(box: GatewayStrategy, seconds: float) -> None:
+    """Power on with the button held, for so many seconds of the device's clock since the lamps say so."""
+    box.power_on(pressed=True)
+    world = box.world
+    world.until(lambda: world.lamps_now("feedback_red") and world.lamps_now("button"), "red feedback lamp", 240)
+    begin = next(change.at for change in world.changes if change.lamp == "feedback_red" and change.on)
+    world.until(lambda: world.changes[-1].at >= begin + seconds * 1000, f"{seconds} s", 120)
+    world.press(False)
+
+
+def configured(box: GatewayStrategy) -> bool:
+    """Whether the installer's configuration is there; the device must have its data partition."""
+    until(lambda: box.run_code("mountpoint -q /data")[1] == 0, "/data")
+    return box.run_code(f"test -e {CONFIG_FILE}")[1] == 0
+
+
+def serves(box: GatewayStrategy, leases: Path) -> None:
+    """Normal operation."""
+    address = until(lambda: lan.leased(leases), "a lease")
+    until(lambda: listens(address, 502) and listens(address, 9000), "service")
+
+
+def test_held_for_ten_seconds(box: GatewayStrategy, dhcp: Path) -> None:
+    hold(box, HOLD + 0.4)
+    world = box.world
+    world.until_lit(timeout=120)  # all off ...
+    lit = [change for change in world.changes if change.lamp == "port_a" and change.on]
+    assert len(lit) >= 9  # LED 1 and LED 2 have alternated twice a second
+    world.until(lambda: sum(change.lamp == "feedback_green" and change.on for change in world.changes) >= 1, "flash", 60)
+    serves(box, dhcp)
+    assert not configured(box)
+    assert box.run_code("fw_printenv -n ampgate_factory_reset")[1] != 0
+    until(lambda: box.run_code("systemctl is-system-running --wait")[0] == "running", "state running")
+
+
+def test_held_for_nine_seconds(box: GatewayStrategy, dhcp: Path) -> None:
+    hold(box, HOLD - 1)
+    box.world.until(lambda: not box.world.lamps_now("feedback_red"), "feedback lamp off", 60)
+    serves(box, dhcp)
+    assert configured(box)
+
+
+def test_not_held(box: GatewayStrategy, dhcp: Path) -> None:
+    box.power_on()
+    serves(box, dhcp)
+    assert configured(box)
+    assert not any(change.lamp == "feedback_red" and change.on for change in box.world.changes)
+
+
+@pytest.mark.parametrize("milliseconds", [0, 50, 100, 200, 300, 450, 650, 900, 1300, 2000])
+def test_power_cut_in_the_middle(box: GatewayStrategy, milliseconds: int) -> None:
+    """Counted from the tenth second. What the request has begun, the next start completes; never in between."""
+    box.power_on(pressed=True)
+    world = box.world
+    world.until(lambda: world.lamps_now("feedback_red"), "red feedback lamp", 240)
+    begin = next(change.at for change in world.changes if change.lamp == "feedback_red" and change.on)
+    end = begin + HOLD * 1000 + milliseconds
+    world.until(lambda: world.changes[-1].at >= end or reset_is_over(box, begin), "the moment", 120)
+    box.restart()
+    if configured(box):
+        assert box.run("cat /data/ampgate/config.toml").count("[[charger]]") == 2
+    assert box.run_code("fw_printenv -n ampgate_factory_reset")[1] != 0
+    until(lambda: box.run_code("systemctl is-active ampgate-gateway")[0] == "active", "gateway")
+
+
+def reset_is_over(box: GatewayStrategy, begin: int) -> bool:
+    """All lamps went dark after the hold."""
+    last = box.world.changes[-1]
+    return last.at > begin + HOLD * 1000 and not any(box.world.lamps_now(lamp) for lamp in ("feedback_red", "button"))
