@@ -20,8 +20,8 @@ import sdnotify
 
 from ampgate import __version__, control
 from ampgate.bridge.central import Bridge
-from ampgate.bridge.charger import ChargerSetting
 from ampgate.bridge.policy import Fallback
+from ampgate.bridge.signals import ChargerSetting
 from ampgate.bridge.vitals import Alarm
 from ampgate.config import Config
 from ampgate.control import ControlServer
@@ -186,8 +186,8 @@ class Gateway:
             "rtu_requests": rtu_.server_messages,
             "rtu_exceptions": rtu_.exceptions,
             "rtu_bus_errors": rtu_.bus_errors,
-            "ocpp_received": self.central.received + sum(link.rpc.received for link in links),
-            "ocpp_malformed": self.central.malformed + sum(link.rpc.malformed for link in links),
+            "ocpp_received": self.central.received + sum(link.received for link in links),
+            "ocpp_malformed": self.central.malformed + sum(link.malformed for link in links),
         }
 
     def _tcp_status(self) -> dict[str, Any]:

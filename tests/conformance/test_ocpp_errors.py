@@ -19,8 +19,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ampgate.ocpp import link as link_module
-from ampgate.ocpp import session as session_module
 from ampgate.ocpp import server as server_module
+from ampgate.ocpp import session as session_module
 from ampgate.ocpp import v16
 from ampgate.ocpp.link import Link
 from ampgate.ocpp.rpc import CallError

@@ -8,13 +8,14 @@ from datetime import UTC, tzinfo
 from typing import Any, Final
 
 from ampgate.bridge.activity import Activity
-from ampgate.bridge.charger import Charger, ChargerSetting, Connector
+from ampgate.bridge.charger import Charger
 from ampgate.bridge.clock import Clock
 from ampgate.bridge.policy import Fallback
 from ampgate.bridge.presence import Presence
 from ampgate.bridge.requests import TransactionIds
 from ampgate.bridge.results import StatusOrder, words
 from ampgate.bridge.sessions import Settings
+from ampgate.bridge.signals import ChargerSetting, Connector, Signals
 from ampgate.bridge.vitals import Counters, Vitals
 from ampgate.journal import Journal
 from ampgate.ocpp.link import Handler, Link
@@ -64,7 +65,7 @@ class Bridge:
         ]
         self._by_id = {charger.id: charger for charger in self.chargers}
         for charger in self.chargers:
-            charger.sessions.restore()
+            charger.restore()
         self._vitals = Vitals(site.gateway, version, self.chargers, self.presence, counters)
 
     def known(self, identity: str) -> bool:
@@ -99,8 +100,8 @@ class Bridge:
         }
 
 
-def _charger_status(charger: Charger, clock: Clock) -> dict[str, Any]:
-    running = {transaction.connector: transaction for transaction in charger.sessions.running.values()}
+def _charger_status(charger: Signals, clock: Clock) -> dict[str, Any]:
+    running = {transaction.connector: transaction for transaction in charger.running.values()}
     connectors = []
     for connector in charger.connectors[1:]:
         transaction = running.get(connector.number)
@@ -125,7 +126,7 @@ def _charger_status(charger: Charger, clock: Clock) -> dict[str, Any]:
         "online": charger.link is not None,
         "vendor": charger.vendor,
         "model": charger.model,
-        "waiting": charger.sessions.waiting,
+        "waiting": charger.waiting,
         "connectors": connectors,
     }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntFlag
 from typing import Final
 
-from ampgate.bridge.charger import Charger
 from ampgate.bridge.presence import Presence
 from ampgate.bridge.results import numbers
+from ampgate.bridge.signals import Signals
 from ampgate.registers.image import Point
 
 MAP_VERSION: Final = 1
@@ -33,7 +33,12 @@ class Vitals:
     """
 
     def __init__(
-        self, points: Mapping[str, Point], version: str, chargers: list[Charger], presence: Presence, counters: Counters
+        self,
+        points: Mapping[str, Point],
+        version: str,
+        chargers: Sequence[Signals],
+        presence: Presence,
+        counters: Counters,
     ) -> None:
         self._points = points
         self._chargers = chargers
