@@ -20,16 +20,19 @@ import sdnotify
 
 from ampgate import __version__, control
 from ampgate.bridge.central import Bridge
+from ampgate.bridge.external import External
 from ampgate.bridge.policy import Fallback
 from ampgate.bridge.signals import ChargerSetting
 from ampgate.bridge.vitals import Alarm
-from ampgate.config import Config
+from ampgate.config import Config, Mode, Outage
 from ampgate.control import ControlServer
+from ampgate.endpoints import endpoints, upstream_url
 from ampgate.journal import FILE_NAME, Journal
 from ampgate.modbus import rtu
 from ampgate.modbus.pdu import Executor, Identity
 from ampgate.modbus.serial import Line, SerialServer
 from ampgate.modbus.tcp import TcpServer
+from ampgate.ocpp.relaying import RelaySystem
 from ampgate.ocpp.server import CentralSystem
 from ampgate.registers.layout import ChargerShape
 from ampgate.registers.site import Site
@@ -55,14 +58,19 @@ def register_site(config: Config) -> Site:
     """The registers of a configuration."""
     shapes = [ChargerShape(charger.connectors, frozenset(charger.inactive)) for charger in config.charger]
     return Site(
-        shapes, order=config.modbus.byte_order, extensions=config.modbus.extensions, read_only=config.modbus.read_only
+        shapes,
+        order=config.modbus.byte_order,
+        external=config.gateway.mode is Mode.EXTERNAL,
+        extensions=config.modbus.extensions,
+        read_only=config.modbus.read_only,
     )
 
 
 class Gateway:
-    """All rooms of one gateway, built from a configuration."""
+    """All rooms of one gateway, built from a configuration; `ConfigError` when a file that it names cannot be used."""
 
     def __init__(self, config: Config, state: Path) -> None:
+        self._endpoints = endpoints(config)
         try:
             state.mkdir(parents=True, exist_ok=True)
             self.journal = Journal(state / FILE_NAME)
@@ -72,19 +80,7 @@ class Gateway:
         self.trace = Trace()
         self._started = time.monotonic()
         site = register_site(config)
-        self.bridge = Bridge(
-            site,
-            [ChargerSetting(charger.id, charger.name, charger.connectors) for charger in config.charger],
-            self.journal,
-            fallback=Fallback(config.bms.policy, config.bms.tags),
-            heartbeat_interval=config.ocpp.heartbeat_interval,
-            answer_timeout=config.bms.answer_timeout,
-            heartbeat_timeout=config.bms.heartbeat_timeout,
-            status_order=config.modbus.status_order,
-            zone=ZoneInfo(config.gateway.timezone),
-            version=__version__,
-            counters=self._counters,
-        )
+        self.bridge = self._bridge(site)
         units = _units(config, site)
         modbus = config.modbus
         self.tcp = TcpServer(
@@ -98,22 +94,61 @@ class Gateway:
             serial_line(config),
             trace=self.trace,
         )
-        self.central = CentralSystem(
-            self.bridge.known,
-            self.bridge.connected,
-            self.bridge.disconnected,
-            capacity=len(config.charger),
-            require_subprotocol=config.ocpp.require_subprotocol,
-            tcp_keep_alive=config.ocpp.tcp_keep_alive,
-            ping_interval=config.ocpp.ping_interval,
-            call_timeout=config.ocpp.call_timeout,
-            trace=self.trace,
-        )
+        self.central = self._server()
         self.control = ControlServer(
             state / control.SOCKET_NAME,
             {"ping": lambda: __version__, "status": self.status, "trace": self.frames},
         )
         self.modbus_port = self.ocpp_port = 0
+
+    def _bridge(self, site: Site) -> Bridge | External:
+        """What joins the registers with the chargers, as the mode wants it."""
+        config = self.config
+        chargers = [ChargerSetting(charger.id, charger.name, charger.connectors) for charger in config.charger]
+        options: dict[str, Any] = {
+            "heartbeat_interval": config.ocpp.heartbeat_interval,
+            "status_order": config.modbus.status_order,
+            "zone": ZoneInfo(config.gateway.timezone),
+            "version": __version__,
+            "counters": self._counters,
+        }
+        if config.gateway.mode is Mode.EXTERNAL:
+            external = config.ocpp.external
+            hold = external.outage is Outage.HOLD
+            return External(site, chargers, self.journal, hold=hold, trust=external.authorize, **options)
+        return Bridge(
+            site,
+            chargers,
+            self.journal,
+            fallback=Fallback(config.bms.policy, config.bms.tags),
+            answer_timeout=config.bms.answer_timeout,
+            heartbeat_timeout=config.bms.heartbeat_timeout,
+            **options,
+        )
+
+    def _server(self) -> CentralSystem | RelaySystem:
+        """What the chargers connect to."""
+        config, bridge = self.config, self.bridge
+        options: dict[str, Any] = {
+            "capacity": len(config.charger),
+            "require_subprotocol": config.ocpp.require_subprotocol,
+            "tcp_keep_alive": config.ocpp.tcp_keep_alive,
+            "ping_interval": config.ocpp.ping_interval,
+            "call_timeout": config.ocpp.call_timeout,
+            "trace": self.trace,
+        }
+        if isinstance(bridge, Bridge):
+            return CentralSystem(bridge.known, bridge.connected, bridge.disconnected, **options)
+        external = config.ocpp.external
+        return RelaySystem(
+            bridge.known,
+            bridge.connected,
+            bridge.disconnected,
+            self._endpoints,
+            hold=external.outage is Outage.HOLD,
+            longest_delay=external.longest_delay,
+            **options,
+        )
 
     async def start(self) -> None:
         """Open the ports; `StartError` when one cannot be had."""
@@ -168,6 +203,7 @@ class Gateway:
                 "port": self.ocpp_port,
                 "connected": len(self.central.links),
                 "unknown": dict(self.central.unknown),
+                "upstream": upstream_url(config),
             },
         } | self.bridge.status()
 
@@ -237,7 +273,7 @@ def _units(config: Config, site: Site) -> dict[int, Executor]:
     return {config.modbus.unit_id + number: Executor(image, identity) for number, image in enumerate(site.images)}
 
 
-async def _listen(table: str, server: TcpServer | CentralSystem, host: str, port: int) -> int:
+async def _listen(table: str, server: TcpServer | CentralSystem | RelaySystem, host: str, port: int) -> int:
     try:
         return await server.start(host, port)
     except PermissionError as error:

@@ -119,6 +119,11 @@ class Signals(ABC):
             self.commands.watch_connector(connector.number, connector.points, connector.show_availability)
 
     @property
+    def upstream_away(self) -> bool:
+        """Whether it is connected and its external central system is not."""
+        return False
+
+    @property
     @abstractmethod
     def link(self) -> Connection | None:
         """The open connection to the charger."""
@@ -137,6 +142,15 @@ class Signals(ABC):
     @abstractmethod
     def waiting(self) -> list[str]:
         """The kinds of request that wait for the BMS."""
+
+    @property
+    def upstream(self) -> dict[str, Any] | None:
+        """What ``ampgate status`` shows of an external central system; None without one."""
+        return None
+
+    @abstractmethod
+    def disconnected(self) -> None:
+        """The websocket is down; the last values stay."""
 
     @abstractmethod
     def restore(self) -> None:

@@ -24,6 +24,7 @@ class Alarm(IntFlag):
     BMS_ABSENT = 1
     CHARGER_OFFLINE = 2
     SERIAL_PORT_CLOSED = 4
+    CENTRAL_SYSTEM_AWAY = 8
 
 
 class Vitals:
@@ -55,6 +56,8 @@ class Vitals:
             alarms |= Alarm.BMS_ABSENT
         if connected < len(self._chargers):
             alarms |= Alarm.CHARGER_OFFLINE
+        if any(charger.upstream_away for charger in self._chargers):
+            alarms |= Alarm.CENTRAL_SYSTEM_AWAY
         values = dict(self._counters())
         self._show("alarms", alarms | values.pop("alarms", 0))
         self._show("connected_chargers", connected)

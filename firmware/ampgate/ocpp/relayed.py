@@ -36,16 +36,15 @@ class Reply(NamedTuple):
     """Whether something was stored that must be on the medium before the charger hears this."""
 
 
-class Stored(Protocol):
+class Delivery(NamedTuple):
     """A CALL of the charger that upstream has still to get."""
 
-    @property
-    def id(self) -> str:
-        """Its message id."""
-
-    @property
-    def frame(self) -> Frame:
-        """What upstream gets."""
+    id: str
+    """Its message id."""
+    frame: Frame
+    """What upstream gets."""
+    kept: Any
+    """Whatever the one who stands in knows it by."""
 
 
 class StandIn(Protocol):
@@ -63,10 +62,10 @@ class StandIn(Protocol):
     def inward(self, envelope: rpc.Envelope, frame: Frame) -> Frame:
         """A CALL of upstream as the charger is to have it."""
 
-    def next(self) -> Stored | None:
+    def next(self) -> Delivery | None:
         """What is to be delivered now; None when there is nothing left."""
 
-    def answered(self, stored: Stored, answer: rpc.Envelope | None) -> float:
+    def delivered(self, delivery: Delivery, answer: rpc.Envelope | None) -> float:
         """Upstream has answered, or (None) has not in time; returns seconds to wait before the next delivery."""
 
     async def flush(self) -> None:
@@ -76,12 +75,14 @@ class StandIn(Protocol):
 class Attendant(Protocol):
     """Reads along and, with ``outage = "hold"``, stands in; must not take long and may not fail."""
 
-    stand_in: StandIn | None
+    @property
+    def stand_in(self) -> StandIn | None:
+        """Who stands in for upstream; None: its end is the charger's too."""
 
     def called(self, call: rpc.Envelope) -> None:
         """The charger has sent a CALL."""
 
-    def answered(self, call: rpc.Envelope, answer: rpc.Envelope) -> None:
+    def answered(self, call: rpc.Envelope, answer: rpc.Envelope, *, by_upstream: bool) -> None:
         """The charger has got the answer to its CALL, from upstream or from who stands in for it."""
 
     def upstream_changed(self) -> None:
@@ -141,6 +142,11 @@ class Relayed(Session):
     def malformed(self) -> int:
         """Frames of either side that could not be read; they have passed all the same."""
         return self._relay.malformed
+
+    @property
+    def has_upstream(self) -> bool:
+        """Whether upstream is connected."""
+        return self._upstream is not None
 
     @property
     def state(self) -> str:
@@ -260,7 +266,7 @@ class Relayed(Session):
             await stand_in.flush()
         self._attendant.called(call.envelope)
         if reply.frame is not None:
-            self._attendant.answered(call.envelope, rpc.read(reply.frame))
+            self._attendant.answered(call.envelope, rpc.read(reply.frame), by_upstream=False)
             await self._to_charger(reply.frame)
 
     def _own_answered(self, event: rpc.Event) -> None:
@@ -312,8 +318,11 @@ class Relayed(Session):
     async def _attend(self, connection: ClientConnection) -> None:
         """Pass what upstream sends until its connection closes."""
         stand_in = self._stand_in
-        delivery = self._tasks.start(self._deliver(connection, stand_in)) if stand_in else None
-        self._through = stand_in is None
+        delivery = None
+        if stand_in is None or stand_in.next() is None:
+            self._through = True
+        else:
+            delivery = self._tasks.start(self._deliver(connection, stand_in))
         self._attendant.upstream_changed()
         try:
             while True:
@@ -340,7 +349,7 @@ class Relayed(Session):
         else:
             await self._to_charger(heard.passes)
             if heard.call is not None and envelope is not None:
-                self._attendant.answered(heard.call.envelope, envelope)
+                self._attendant.answered(heard.call.envelope, envelope, by_upstream=True)
 
     async def _to_upstream(self, frame: Frame) -> None:
         connection = self._upstream
@@ -352,15 +361,15 @@ class Relayed(Session):
 
     async def _deliver(self, connection: ClientConnection, stand_in: StandIn) -> None:
         """Upstream gets what was stored, one CALL at a time; then frames pass through again."""
-        while (stored := stand_in.next()) is not None:
+        while (delivery := stand_in.next()) is not None:
             answer = asyncio.get_running_loop().create_future()
-            self._delivery = stored.id, answer
-            await self._to_upstream(stored.frame)
+            self._delivery = delivery.id, answer
+            await self._to_upstream(delivery.frame)
             try:
                 async with asyncio.timeout(self._call_timeout):
-                    wait = stand_in.answered(stored, await answer)
+                    wait = stand_in.delivered(delivery, await answer)
             except TimeoutError:
-                stand_in.answered(stored, None)
+                stand_in.delivered(delivery, None)
                 log.warning("%s: upstream does not answer: connection closed", self._peer)
                 await connection.close(GOING_AWAY, "no answer")
                 return
