@@ -92,8 +92,8 @@ class Attendant(Protocol):
 class Relayed(Session):
     """Passes frames between a charger and its upstream, calls the charger on the gateway's account.
 
-    ``connection`` is upstream, or None when it is away and the attendant stands in. ``longest_delay`` bounds the
-    seconds between two tries to reach it again. `attend` comes before `run`.
+    ``connection`` is upstream, or None when it is away for this ``reason`` and somebody stands in. ``longest_delay``
+    bounds the seconds between two tries to reach it again. `attend` comes before `run`.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Relayed(Session):
         connection: ClientConnection | None,
         endpoint: Endpoint,
         *,
+        reason: str = "",
         longest_delay: float = 60.0,
         call_timeout: float = 30.0,
         ping_interval: float = 0.0,
@@ -120,7 +121,7 @@ class Relayed(Session):
         self._own_turn = asyncio.Lock()
         self._turn = asyncio.Event()
         self._room = asyncio.Event()
-        self._reason = ""
+        self._reason = reason
         self._attendant: Attendant
         self._stand_in: StandIn | None = None
         self._relay: Relay
@@ -286,6 +287,8 @@ class Relayed(Session):
     async def _serve_upstream(self) -> None:
         """Keep upstream connected; without somebody who stands in for it, its end is the charger's too."""
         tries = upstream.delays(self._longest_delay)
+        if self._upstream is None:
+            self._attendant.upstream_changed()
         while True:
             if self._upstream is None:
                 self._upstream = await self._reconnect(tries)

@@ -39,6 +39,8 @@ class _Handshake:
 
     upstream: ClientConnection | None = None
     """None while it is being connected to, and when it is away and somebody stands in."""
+    reason = ""
+    """Why it is away."""
 
 
 class RelaySystem(ChargerServer):
@@ -87,6 +89,7 @@ class RelaySystem(ChargerServer):
         except Unreachable as error:
             log.warning("ocpp %s: the central system of %s: %s", connection.remote_address[0], identity, error)
             if self._hold and (not offered or SUBPROTOCOL in offered):
+                handshake.reason = str(error)
                 return None
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, f"central system: {error}\n")
         if self._handshakes.get(identity) is handshake:
@@ -112,10 +115,12 @@ class RelaySystem(ChargerServer):
         return super()._select_subprotocol(connection, offered)  # upstream is away, or not particular about it
 
     def _session(self, identity: str, websocket: ServerConnection) -> Session:
+        handshake = self._handshakes.pop(identity, _Handshake())
         session = Relayed(
             websocket,
-            self._handshakes.pop(identity, _Handshake()).upstream,
+            handshake.upstream,
             self._endpoints[identity],
+            reason=handshake.reason,
             longest_delay=self._longest_delay,
             call_timeout=self._call_timeout,
             ping_interval=self._ping_interval,
