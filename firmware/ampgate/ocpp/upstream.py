@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket
-from websockets.exceptions import InvalidHandshake, InvalidStatus, NegotiationError, WebSocketException
+from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, NegotiationError, WebSocketException
 from websockets.typing import Subprotocol
 
 from ampgate.ocpp.server import MAX_MESSAGE
@@ -107,8 +107,12 @@ def reason_of(error: Exception) -> str:
             return status_reason(error.response.status_code, error.response.headers.get("Location", ""))
         case NegotiationError():
             return f"subprotocol: {error}"
+        case InvalidMessage() if isinstance(error.__cause__, EOFError):
+            return "closed without an answer; with TLS it may want a client certificate"
         case InvalidHandshake():
             return f"not a websocket server: {error}"
+        case ConnectionError() if not error.strerror:
+            return "closed at once; perhaps only one side speaks TLS"
         case OSError():
             return error.strerror or str(error)
         case _:
