@@ -28,9 +28,18 @@ from ampgate.registers.layout import CHARGERS_PER_UNIT, MAX_CONNECTORS
 SCHEMA: Final = 1
 MAX_UNIT_ID: Final = 247
 
+_WORD, _EMPTY_OR_WORD, _PATH, _USER = r"^[^/\s]+$", r"^[^/\s]*$", r"^/[^\s?#]*$", r"^[^:]*$"
+_PATTERNS: Final = {
+    _WORD: " without blanks and /",
+    _EMPTY_OR_WORD: " without blanks and /",
+    _PATH: " that begins with /, without blanks, ? and #",
+    _USER: " without :",
+}
+"""What a text must look like, and how that is said."""
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0, le=86400)]
-Identity = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^/\s]+$")]
+Identity = Annotated[str, Meta(min_length=1, max_length=255, pattern=_WORD)]
 
 
 class ConfigError(Exception):
@@ -147,11 +156,11 @@ class ModbusTable(Table, frozen=True):
 class ExternalTable(Table, frozen=True):
     """``[ocpp.external]``: the central system of ``gateway.mode = "external"``."""
 
-    host: Annotated[str, Meta(max_length=253, pattern=r"^[^/\s]*$")] = ""
+    host: Annotated[str, Meta(max_length=253, pattern=_EMPTY_OR_WORD)] = ""
     """Name or address of the central system."""
     port: Port = 0
     """0 is the standard port: 80, with TLS 443."""
-    path: Annotated[str, Meta(max_length=1024, pattern=r"^/[^\s?#]*$")] = "/"
+    path: Annotated[str, Meta(max_length=1024, pattern=_PATH)] = "/"
     """What comes before the charger id in the URL."""
     tls: bool = False
     """Connect with TLS (wss)."""
@@ -204,7 +213,7 @@ class BmsTable(Table, frozen=True):
 class UpstreamTable(Table, frozen=True):
     """``[charger.upstream]``: how the gateway proves to the external central system that it speaks for a charger."""
 
-    user: Annotated[str, Meta(max_length=255, pattern=r"^[^:]*$")] = ""
+    user: Annotated[str, Meta(max_length=255, pattern=_USER)] = ""
     """User of HTTP Basic authentication; empty: the charger id, as OCPP has it."""
     password: Annotated[str, Meta(max_length=255)] = ""
     """Its password; empty: no HTTP Basic authentication."""
@@ -374,7 +383,7 @@ def _allowed(type_: Any) -> str:
             return " or ".join(map(_shown, info.values))
         case msgspec.inspect.StrType():
             lengths = f" of {info.min_length or 0}…{info.max_length} characters" if info.max_length else ""
-            return f"a text{lengths}{' without blanks and /' if info.pattern else ''}"
+            return f"a text{lengths}{_PATTERNS[info.pattern] if info.pattern else ''}"
         case msgspec.inspect.ListType():
             return f"a list, each item {_describe_item(info.item_type)}"
         case _:

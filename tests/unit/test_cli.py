@@ -182,7 +182,7 @@ STATUS: dict[str, Any] = {
             "bus_errors": 2,
         },
     },
-    "ocpp": {"host": "0.0.0.0", "port": 9000, "connected": 1, "unknown": {"CP9": 4, "": 1}},
+    "ocpp": {"host": "0.0.0.0", "port": 9000, "connected": 1, "unknown": {"CP9": 4, "": 1}, "upstream": ""},
     "chargers": [
         {
             "index": 0,
@@ -192,6 +192,7 @@ STATUS: dict[str, Any] = {
             "vendor": "A",
             "model": "B",
             "waiting": ["authorize", "stop_transaction"],
+            "upstream": None,
             "connectors": [
                 {
                     "number": 1,

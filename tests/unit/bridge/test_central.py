@@ -120,6 +120,7 @@ async def test_status_of_a_charger_that_was_never_there(make: Callable[..., Benc
         "vendor": "",
         "model": "",
         "waiting": [],
+        "upstream": None,
     }
     assert [connector["number"] for connector in connectors] == [1, 2]  # 0 is the charger itself
     assert connectors[0] == {
