@@ -72,7 +72,7 @@ class Relay:
         ids = itertools.count(1)
         self._rpc = Rpc(lambda: f"{self._mark}{next(ids)}")
         self._waiting: deque[tuple[str, Frame]] = deque()
-        self._busy = ""
+        self._busy: str | None = None
         self.deadline: float | None = None
         """When the CALL that the charger has to answer counts as lost; None while there is none."""
         self._asked: dict[str, Call] = {}
@@ -94,7 +94,7 @@ class Relay:
             return Heard(envelope, self._outward(envelope, frame))
         if envelope.kind in (CALLRESULT, CALLERROR):
             if key == self._busy:
-                self._busy, self.deadline = "", None
+                self._busy, self.deadline = None, None
             self._passed.pop(key, None)
             if key.startswith(self._mark):
                 return Heard(envelope, None, own=self._rpc.receive(frame))
@@ -151,19 +151,19 @@ class Relay:
 
     def next_call(self, now: float) -> Frame | None:
         """The CALL that is to be sent to the charger now, if any."""
-        if self._busy or not self._waiting:
+        if self._busy is not None or not self._waiting:
             return None
-        self._busy, frame = self._waiting.popleft()
-        self.deadline = now + self._call_timeout
-        self._orphans.pop(self._busy, None)  # a central system may count its ids from 1 on each connection
-        _keep(self._passed, self._busy, None)
+        key, frame = self._waiting.popleft()
+        self._busy, self.deadline = key, now + self._call_timeout
+        self._orphans.pop(key, None)  # a central system may count its ids from 1 on each connection
+        _keep(self._passed, key, None)
         return frame
 
     def expire(self, now: float) -> bool:
         """Let the next CALL go when the charger's time is over; whether that was the gateway's own."""
-        if self.deadline is None or now < self.deadline:
+        if self._busy is None or self.deadline is None or now < self.deadline:
             return False
-        key, self._busy, self.deadline = self._busy, "", None
+        key, self._busy, self.deadline = self._busy, None, None
         return self._is_own(key)
 
     def _is_own(self, key: str) -> bool:
