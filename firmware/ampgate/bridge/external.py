@@ -149,9 +149,9 @@ class ReadAlong(Signals):
             responses = [v16.decode(_RESPONSE[request], answer.parts[2]) for answer in answers]
             handler(v16.decode(request, call.parts[3]), *responses)
         except (IndexError, v16.PayloadError) as error:
-            log.info("%s: %s is not shown: %s", self.id, request.__name__, error)
+            log.info("%s: %s is not shown: %s", self.id, v16.ACTION_OF[request].name, error)
         except Exception:
-            log.exception("%s: %s is not shown", self.id, request.__name__)
+            log.exception("%s: %s is not shown", self.id, v16.ACTION_OF[request].name)
 
     def _boot_asked(self, request: v16.BootNotificationRequest) -> None:
         self._ready = False
@@ -195,12 +195,12 @@ class ReadAlong(Signals):
             self._stand_in.judged(v16.text(request.id_tag), response.id_tag_info)
 
     def _running_changed(self, transaction: Transaction, runs: bool) -> None:
+        self._transaction_changed(transaction, runs)
         journal = self._settings.journal
         if runs:
             journal.began(self.id, transaction.connector, transaction.id, msgspec.json.encode(transaction))
         else:
             journal.ended(self.id, transaction.id)
-        self._transaction_changed(transaction, runs)
 
 
 class External(Chargers[ReadAlong]):

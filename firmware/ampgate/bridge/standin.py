@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -106,7 +107,12 @@ class StandIn:
         response = handler(event.request)
         stored = type(event.request) not in _NOT_KEPT
         if stored:
-            self._keep(rpc.read(frame), frame, event.request, response)
+            try:
+                self._keep(rpc.read(frame), frame, event.request, response)
+            except sqlite3.Error:
+                log.exception("%s: a message cannot be kept for the central system", self._id)
+                error = rpc.CallError(rpc.ErrorCode.INTERNAL_ERROR, "the gateway cannot keep this; see its log")
+                return Reply(self._rpc.error(event.id, error).decode())
         return Reply(self._rpc.result(event, response).decode(), stored)
 
     def _keep(self, envelope: rpc.Envelope, frame: Frame, request: v16.Message, response: v16.Message) -> None:

@@ -159,14 +159,11 @@ class Relayed(Session):
     async def run(self) -> None:
         """Pass frames until the charger's connection closes; upstream's is closed then."""
         if self._ping_interval:
-            self._start(self._keep_alive())
-        self._start(self._send_calls())
-        self._start(self._serve_upstream())
+            self._tasks.start(self._keep_alive())
+        for work in (self._send_calls(), self._serve_upstream()):
+            self._tasks.start(self._watched(work))
         try:
-            while True:
-                await self._from_charger(await self._websocket.recv())
-        except ConnectionClosed:
-            pass
+            await self._watched(self._serve_charger())
         finally:
             self._tasks.cancel()
             if self._answer is not None and not self._answer.done():
@@ -180,17 +177,15 @@ class Relayed(Session):
         if self._upstream is not None:
             self._upstream.transport.abort()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        async def watched() -> None:
-            try:
-                await work
-            except ConnectionClosed:
-                pass
-            except Exception:
-                log.exception("%s: connection cut", self._peer)
-                self.abort()
-
-        self._tasks.start(watched())
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work that ends with a connection; a mistake of ours, or a full disk, ends both."""
+        try:
+            await work
+        except ConnectionClosed:
+            pass
+        except Exception:
+            log.exception("%s: connection cut", self._peer)
+            self.abort()
 
     # The gateway's own CALLs
 
@@ -233,6 +228,10 @@ class Relayed(Session):
         return None if deadline is None else asyncio.get_running_loop().time() + deadline - time.monotonic()
 
     # Frames of the charger
+
+    async def _serve_charger(self) -> None:
+        while True:
+            await self._from_charger(await self._websocket.recv())
 
     async def _from_charger(self, frame: Frame) -> None:
         self.last_received = time.monotonic()
@@ -325,7 +324,7 @@ class Relayed(Session):
         if stand_in is None or stand_in.next() is None:
             self._through = True
         else:
-            delivery = self._tasks.start(self._deliver(connection, stand_in))
+            delivery = self._tasks.start(self._watched(self._deliver(connection, stand_in)))
         self._attendant.upstream_changed()
         try:
             while True:
