@@ -316,10 +316,13 @@ class Journal:
         )
         return cursor.rowcount > 0
 
-    def delivered(self, identity: str, kept: Kept, transaction_id: int | None = None) -> None:
-        """A message was delivered; a StartTransaction was answered with this transaction id."""
+    def delivered(self, identity: str, kept: Kept, transaction_id: int | None = None) -> bool:
+        """A message was delivered; a StartTransaction was answered with this transaction id.
+
+        False when it does not wait any more: another one has taken its place meanwhile.
+        """
         with self._transaction():
-            self._db.execute("UPDATE outbox SET delivered = 1 WHERE number = ?", (kept.number,))
+            cursor = self._db.execute("UPDATE outbox SET delivered = 1 WHERE number = ?", (kept.number,))
             if kept.started is not None and transaction_id is not None:
                 self._db.execute(
                     "INSERT OR REPLACE INTO translated (charger, local, upstream) VALUES (?, ?, ?)",
@@ -327,6 +330,7 @@ class Journal:
                 )
                 self._trim("translated", identity, TRANSLATED)
             self._trim("outbox", identity, DELIVERED, "AND delivered")
+        return cursor.rowcount > 0
 
     def _trim(self, table: str, identity: str, count: int, which: str = "") -> None:
         """Forget all but the newest rows of a charger."""

@@ -140,7 +140,7 @@ class Relaying(RuleBasedStateMachine):
         if self.at_charger is None:
             assert self.relay.deadline is None
         late = self.relay.deadline is not None and self.now >= self.relay.deadline
-        assert self.relay.expire(self.now) == (late and self.at_charger in self.own_ids)
+        assert self.relay.expire(self.now) == (late and self.own is not None and self.at_charger == self.own)
         if late:
             self.at_charger = None
 

@@ -232,8 +232,7 @@ class StandIn:
 
     def _done(self, kept: Kept, transaction_id: int | None) -> None:
         self._tries.pop(kept.number, None)
-        self._journal.delivered(self._id, kept, transaction_id)
-        self.count -= 1
+        self.count -= self._journal.delivered(self._id, kept, transaction_id)
         if not self.count:
             self._replies = self._journal.replies(self._id)  # without what is too old to be sent again
         if kept.started is not None and transaction_id is not None:

@@ -71,6 +71,7 @@ class Relay:
         self._mark = f"{secrets.token_hex(8)}-"
         ids = itertools.count(1)
         self._rpc = Rpc(lambda: f"{self._mark}{next(ids)}")
+        self._own: str | None = None
         self._waiting: deque[tuple[str, Frame]] = deque()
         self._busy: str | None = None
         self.deadline: float | None = None
@@ -142,11 +143,13 @@ class Relay:
     def call(self, request: v16.Message) -> None:
         """Queue a CALL of the gateway's own; one at a time, until its answer comes or `forget`."""
         frame = self._rpc.call(request).decode()
-        self._waiting.append((str(read(frame).id), frame))
+        self._own = str(read(frame).id)
+        self._waiting.append((self._own, frame))
 
     def forget(self) -> None:
         """Give up on the gateway's own CALL."""
         self._rpc.forget()
+        self._own = None
         self._waiting = deque(item for item in self._waiting if not self._is_own(item[0]))
 
     def next_call(self, now: float) -> Frame | None:
@@ -160,11 +163,11 @@ class Relay:
         return frame
 
     def expire(self, now: float) -> bool:
-        """Let the next CALL go when the charger's time is over; whether that was the gateway's own."""
+        """Let the next CALL go when the charger's time is over; whether that was the one that `call` waits for."""
         if self._busy is None or self.deadline is None or now < self.deadline:
             return False
         key, self._busy, self.deadline = self._busy, None, None
-        return self._is_own(key)
+        return key == self._own
 
     def _is_own(self, key: str) -> bool:
         return key.startswith(self._mark)

@@ -330,7 +330,8 @@ class Relayed(Session):
             while True:
                 await self._from_upstream(await connection.recv())
         except ConnectionClosed:
-            await connection.close()  # it may have been the charger's that closed; then `run` ends everything
+            # It may have been the charger's that closed; then `run` ends everything.
+            await upstream.close(connection, *_closing(self._websocket))
         finally:
             if delivery is not None:
                 delivery.cancel()

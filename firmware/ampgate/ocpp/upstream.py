@@ -17,11 +17,13 @@ from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, NegotiationError, WebSocketException
 from websockets.typing import Subprotocol
 
-from ampgate.ocpp.server import MAX_MESSAGE
-
 _quiet = logging.getLogger(f"{__name__}.websockets")
 _quiet.setLevel(logging.CRITICAL)
 
+MAX_MESSAGE: Final = 1024 * 1024
+"""Bytes of one frame from the central system: more than a charger may send, for long local lists."""
+_QUEUE: Final = 4
+"""Frames that are read before the charger has taken the one before."""
 CONNECT_TIMEOUT: Final = 10.0
 PING_TIMEOUT: Final = 20.0
 CLOSE_TIMEOUT: Final = 2.0
@@ -83,10 +85,11 @@ async def connect(
             ping_timeout=PING_TIMEOUT,
             close_timeout=CLOSE_TIMEOUT,
             max_size=MAX_MESSAGE,
+            max_queue=_QUEUE,
             logger=_quiet,
             ssl=endpoint.tls,
         )
-    except (OSError, WebSocketException) as error:
+    except (OSError, ValueError, WebSocketException) as error:  # the second is for names that are none
         raise Unreachable(reason_of(error)) from error
 
 

@@ -117,6 +117,17 @@ def test_a_status_is_told_as_it_is_not_as_it_was(away: Away) -> None:
     assert statuses == ["Available", "Finishing"]
 
 
+def test_a_status_that_is_replaced_on_its_way_is_counted_once(away: Away) -> None:
+    away.ask("StatusNotification", connectorId=1, errorCode="NoError", status="Preparing")
+    delivery = away.stand_in.next()
+    assert delivery is not None
+    away.ask("StatusNotification", connectorId=1, errorCode="NoError", status="Charging")
+    away.stand_in.delivered(delivery, rpc.read('[3,"m1",{}]'))
+    assert away.stand_in.count == 1
+    assert away.deliver(3, {})[0][3]["status"] == "Charging"
+    assert away.stand_in.count == 0
+
+
 def test_frames_are_kept_as_they_came(away: Away) -> None:
     frame = '[2 , "ä",\t"MeterValues", {"connectorId":1,"meterValue":[{"timestamp":"2026-01-31T12:00:00.250+01:00",' + (
         '"sampledValue":[{"value":"1.500","unit":"kWh","vendor":1e3}]}]}]'

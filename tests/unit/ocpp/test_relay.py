@@ -87,6 +87,17 @@ def test_an_operation_that_is_given_up_before_its_turn_is_never_sent() -> None:
     assert relay.next_call(0.0) is not None
 
 
+def test_the_timeout_of_one_that_was_given_up_is_not_the_next_one_s() -> None:
+    relay = Relay(30.0)
+    relay.call(CLEAR)
+    next_id(relay)
+    relay.forget()
+    relay.call(CLEAR)
+    assert not relay.expire(30.0)
+    next_id(relay, 30.0)
+    assert relay.expire(60.0)
+
+
 def test_too_many_calls_are_congestion() -> None:
     relay = Relay()
     for number in range(MAX_WAITING):

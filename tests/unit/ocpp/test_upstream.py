@@ -94,3 +94,8 @@ async def test_connects_as_the_charger_and_follows_no_redirect() -> None:
         with pytest.raises(Unreachable, match="HTTP 302: it is elsewhere: /elsewhere; redirects are not followed"):
             await upstream.connect(endpoint, "CP1", ["ocpp1.6"])
         assert len(seen) == 2
+
+
+async def test_a_name_that_is_none_is_unreachable() -> None:
+    with pytest.raises(Unreachable):
+        await upstream.connect(Endpoint(f"{'x' * 70}..example", 80), "CP1", ["ocpp1.6"])
