@@ -128,7 +128,8 @@ class ReadAlong(Signals):
 
     def called(self, call: rpc.Envelope) -> None:
         """The charger has sent a CALL."""
-        asyncio.get_running_loop().call_soon(self._spoken.set)
+        if not self._spoken.is_set():
+            asyncio.get_running_loop().call_soon(self._spoken.set)  # not before this frame has been dealt with
         self._read(call, self._calls)
 
     def answered(self, call: rpc.Envelope, answer: rpc.Envelope, *, by_upstream: bool) -> None:

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ampgate.ocpp import rpc, upstream, v16
 from ampgate.ocpp.relay import Call, Frame, Heard, Relay
+from ampgate.ocpp.server import SUBPROTOCOL
 from ampgate.ocpp.session import Session
 from ampgate.ocpp.upstream import Endpoint, Unreachable
 from ampgate.trace import Trace
@@ -127,12 +128,16 @@ class Relayed(Session):
         self._relay: Relay
 
     def attend(self, attendant: Attendant) -> None:
-        """Who reads along, and stands in if it can and knows what this charger speaks."""
+        """Who reads along and stands in, with a charger that speaks OCPP 1.6; all else passes unread."""
         self._attendant = attendant
-        self._stand_in = attendant.stand_in if self._websocket.subprotocol in (None, SUBPROTOCOL) else None
-        stand_in = self._stand_in
+        stand_in = self._stand_in = attendant.stand_in if self._readable else None
         translations = (stand_in.outward, stand_in.inward) if stand_in else ()
         self._relay = Relay(self._call_timeout, *translations)
+
+    @property
+    def _readable(self) -> bool:
+        """Whether the charger speaks what the gateway knows."""
+        return self._websocket.subprotocol in (None, SUBPROTOCOL)
 
     @property
     def received(self) -> int:
@@ -191,6 +196,8 @@ class Relayed(Session):
 
     async def call(self, request: v16.Message) -> v16.Message:
         """Ask the charger on the gateway's own account; waits for its turn. As `Link.call`."""
+        if not self._readable:
+            raise rpc.CallError(rpc.ErrorCode.NOT_SUPPORTED, f"the charger speaks {self._websocket.subprotocol}")
         async with self._own_turn:
             if not self.open:
                 raise ConnectionError(f"{self._peer}: connection closed")
@@ -257,7 +264,8 @@ class Relayed(Session):
             await self._answer_for_upstream(stand_in, Call(envelope, frame))
         elif heard.passes is not None:
             await self._to_upstream(heard.passes)
-            self._attendant.called(envelope)
+            if self._readable:
+                self._attendant.called(envelope)
 
     async def _answer_for_upstream(self, stand_in: StandIn, call: Call) -> None:
         self._relay.answered_here(call)
@@ -351,7 +359,7 @@ class Relayed(Session):
                 self._delivery[1].set_result(envelope)
         else:
             await self._to_charger(heard.passes)
-            if heard.call is not None and envelope is not None:
+            if heard.call is not None and envelope is not None and self._readable:
                 self._attendant.answered(heard.call.envelope, envelope, by_upstream=True)
 
     async def _to_upstream(self, frame: Frame) -> None:
@@ -383,7 +391,6 @@ class Relayed(Session):
         self._attendant.upstream_changed()
 
 
-SUBPROTOCOL: Final = "ocpp1.6"
 _UNSENDABLE: Final = (1005, 1006, 1015)
 """Codes that say how a connection ended without a close frame; they cannot be sent (RFC 6455 §7.4.1)."""
 

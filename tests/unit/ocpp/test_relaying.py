@@ -170,6 +170,25 @@ async def test_a_mistake_of_ours_cuts_the_connection_and_no_more(
     await (await site.charger()).close()
 
 
+async def test_another_version_passes_unread() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        central = await stack.enter_async_context(BareCentral(subprotocols=("ocpp2.0.1",)))
+        site = Site()
+        endpoints = {"CP1": Endpoint("127.0.0.1", central.port)}
+        site.system = RelaySystem("CP1".__eq__, site.connected, site.disconnected, endpoints, capacity=1)
+        site.port = await site.system.start("127.0.0.1", 0)
+        stack.push_async_callback(site.system.stop)
+        url = f"ws://127.0.0.1:{site.port}/CP1"
+        async with connect(url, subprotocols=["ocpp2.0.1"]) as charger:  # type: ignore[list-item]
+            await charger.send('[2,"1","BootNotification",{}]')
+            assert await central.until_frames(1) == ['[2,"1","BootNotification",{}]']
+            await central.connections[0].send('[3,"1",{}]')
+            assert await charger.recv() == '[3,"1",{}]'
+            with pytest.raises(rpc.CallError, match=r"the charger speaks ocpp2\.0\.1"):
+                await site.session.call(CLEAR)
+        assert not [text for text in site.heard if text.startswith(("called", "answered"))]
+
+
 async def test_a_dead_connection_gives_way_upstream_first(serve: Serve, central: BareCentral) -> None:
     """The central system would refuse a second connection of a charger whose first one it holds."""
     site = await serve(central)
