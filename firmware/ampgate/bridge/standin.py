@@ -31,10 +31,21 @@ log = logging.getLogger(__name__)
 
 MOST_KEPT: Final = 20_000
 """Messages of a charger that wait for upstream. With more, the oldest meter values are given up; nothing else is."""
-TRIES: Final = 3
-"""How often upstream gets a message that it refuses or does not answer; then it is given up."""
-RETRY_DELAY: Final = 2.0
-"""Seconds before the second try, twice that before the third."""
+TRIES: Final = 12
+"""How often upstream gets a message that it does not answer or fails at; then it is given up, so that it does not stand
+in the way for ever. A BootNotification is never given up: nothing goes without it."""
+TRIES_OF_BAD: Final = 3
+"""The same of a message that upstream finds bad."""
+RETRY_DELAYS: Final = (2.0, 300.0)
+"""Seconds before the second try, doubled before each further one, and the most; 12 tries take 23 minutes."""
+_BAD: Final = frozenset(
+    (
+        *("FormationViolation", "FormatViolation", "ProtocolError", "PropertyConstraintViolation"),
+        *("OccurenceConstraintViolation", "OccurrenceConstraintViolation", "TypeConstraintViolation"),
+        *("NotImplemented", "NotSupported"),
+    )
+)
+"""Errors that no further try mends, as OCPP and its implementations spell them."""
 PENDING_DELAYS: Final = (1.0, 3600.0, 30.0)
 """Least and most seconds between two BootNotifications that upstream does not accept, and when it gives no interval."""
 LOCAL_IDS: Final = 0x7000_0000
@@ -135,7 +146,9 @@ class StandIn:
             self._replies[message] = v16.encode(response)
         if self.count > MOST_KEPT and self._journal.drop_oldest(self._id, _METER):
             self.count -= 1
-            self._give_up("the oldest meter values, for want of room")
+            self.given_up += 1
+            if self.given_up % 1000 == 1:
+                log.error("%s: no room for more: the oldest meter values are given up", self._id)
 
     def repeated(self, envelope: rpc.Envelope) -> Frame | None:
         """The answer to a CALL that was kept before: upstream has got it or will."""
@@ -224,9 +237,12 @@ class StandIn:
     def _try_again(self, kept: Kept, answer: rpc.Envelope | None) -> float:
         self._tries[kept.number] += 1
         tries = self._tries[kept.number]
-        if tries < TRIES:
-            return RETRY_DELAY * tries
-        self._give_up(f"a message of the store, after {tries} tries: {kept.frame}")
+        bad = answer is not None and answer.kind == rpc.CALLERROR and _action(answer) in _BAD
+        if kept.kind == _BOOT or tries < (TRIES_OF_BAD if bad else TRIES):
+            first, most = RETRY_DELAYS
+            return min(most, first * 2.0 ** min(tries - 1, 16))
+        self.given_up += 1
+        log.error("%s: given up after %d tries: %s", self._id, tries, kept.frame)
         self._done(kept, None)
         return 0.0
 
@@ -238,10 +254,6 @@ class StandIn:
         if kept.started is not None and transaction_id is not None:
             self._upstream_ids = self._journal.translations(self._id)
             self._local_ids = {upstream: local for local, upstream in self._upstream_ids.items()}
-
-    def _give_up(self, what: str) -> None:
-        self.given_up += 1
-        log.error("%s: given up: %s", self._id, what)
 
     async def flush(self) -> None:
         """Return when all that was kept is on the medium."""
@@ -276,6 +288,7 @@ def _acknowledge(response: v16.Message, request: v16.Message) -> v16.Message:
 
 
 def _action(envelope: rpc.Envelope) -> str:
+    """The action of a CALL, the code of a CALLERROR; empty when there is none."""
     try:
         return msgspec.json.decode(envelope.parts[2], type=str)
     except (IndexError, msgspec.DecodeError):

@@ -15,7 +15,7 @@ from ampgate.bridge.activity import Activity
 from ampgate.bridge.policy import Fallback, Trust
 from ampgate.bridge.requests import TransactionIds
 from ampgate.bridge.sessions import Settings
-from ampgate.bridge.standin import LOCAL_IDS, RETRY_DELAY, TRIES, StandIn
+from ampgate.bridge.standin import LOCAL_IDS, RETRY_DELAYS, TRIES, TRIES_OF_BAD, StandIn
 from ampgate.journal import Journal
 from ampgate.ocpp import rpc, v16
 
@@ -199,15 +199,33 @@ def test_without_a_time_nothing_is_a_repetition(action: str, payload: dict[str, 
     assert away.stand_in.count == 2
 
 
-@pytest.mark.parametrize("answer", [(4, "InternalError", "", {}), (3, {"no": "id"}), ()])
-def test_a_message_that_upstream_does_not_take_is_given_up(answer: tuple[Any, ...], away: Away) -> None:
+@pytest.mark.parametrize(
+    ("answer", "tries"),
+    [
+        ((4, "InternalError", "", {}), TRIES),
+        ((3, {"no": "id"}), TRIES),
+        ((), TRIES),
+        ((4, "FormationViolation", "", {}), TRIES_OF_BAD),
+        ((4, "NotImplemented"), TRIES_OF_BAD),
+        ((4,), TRIES),
+    ],
+)
+def test_a_message_that_upstream_does_not_take_is_given_up(answer: tuple[Any, ...], tries: int, away: Away) -> None:
     away.ask("StartTransaction", **START)
     away.ask("StatusNotification", connectorId=1, errorCode="NoError", status="Available")
-    waits = [away.deliver(*answer)[1] for _ in range(TRIES)]
-    assert waits == [RETRY_DELAY, 2 * RETRY_DELAY, 0.0]
+    waits = [away.deliver(*answer)[1] for _ in range(tries)]
+    first, most = RETRY_DELAYS
+    assert waits == [*(min(most, first * 2**number) for number in range(tries - 1)), 0.0]
     assert away.stand_in.given_up == 1
     assert away.deliver(3, {})[0][2] == "StatusNotification"
     assert away.stand_in.count == 0
+
+
+def test_a_boot_is_never_given_up(away: Away) -> None:
+    away.ask("BootNotification", chargePointVendor="A", chargePointModel="M")
+    for _ in range(2 * TRIES):
+        assert away.deliver(4, "NotSupported", "", {})[1] > 0
+    assert (away.stand_in.count, away.stand_in.given_up) == (1, 0)
 
 
 def test_without_room_the_oldest_meter_values_go(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
