@@ -347,3 +347,18 @@ async def test_a_boot_that_upstream_does_not_accept_yet_is_repeated(
         assert (await central.connections["CP0"].call(call.GetConfiguration())).configuration_key == []
         assert charger.asked[0][0] == "GetConfiguration"
         assert central.actions() == ["BootNotification"]
+
+
+async def test_an_upstream_that_answers_nothing_is_left_and_tried_again(
+    port: int, start_gateway: StartGateway, plug_in: PlugIn
+) -> None:
+    gateway = await start_gateway(**hold(port, call_timeout=0.3))
+    await plug_in(gateway)
+    async with BareCentral(port=port) as central:
+        first = await central.until_connected()
+        await first.wait_closed()
+        assert (first.close_code, first.close_reason) == (1001, "no answer")
+        await central.until_connected(2)
+        await central.until_frames(2)
+        assert len(set(central.frames)) == 1  # the same boot, with the same message id
+        assert upstream_of(gateway)["kept"] == 1

@@ -375,9 +375,9 @@ class Relayed(Session):
         while (delivery := stand_in.next()) is not None:
             answer = asyncio.get_running_loop().create_future()
             self._delivery = delivery.id, answer
-            await self._to_upstream(delivery.frame)
             try:
                 async with asyncio.timeout(self._call_timeout):
+                    await self._to_upstream(delivery.frame)
                     wait = stand_in.delivered(delivery, await answer)
             except TimeoutError:
                 stand_in.delivered(delivery, None)
