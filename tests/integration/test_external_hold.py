@@ -119,7 +119,7 @@ async def test_led_1_shows_the_central_system(port: int, start_gateway: StartGat
         await until(lambda: led(gateway)["shows"] == "on", "LED 1 is on")
         before = led(gateway)["switched"]
         await charger.ask(call.Heartbeat())
-        await until(lambda: led(gateway)["switched"] == before + 2, "LED 1 blinks")
+        await until(lambda: led(gateway)["switched"] >= before + 2, "LED 1 blinks")
     await until(lambda: led(gateway)["shows"] == "off", "LED 1 is off again")
     assert gateway.status()["ocpp"]["connected"] == 1
 
