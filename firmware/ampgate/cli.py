@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ampgate import __version__, control, logs
 from ampgate.board.description import BoardError, describe
-from ampgate.config import Config, load
+from ampgate.config import ChargerTable, Config, Mode, load
 from ampgate.settings import ConfigError
+
+if TYPE_CHECKING:
+    from ampgate.ocpp.upstream import Endpoint
 
 DEFAULT_CONFIG: Final = Path("ampgate.toml")
 DEFAULT_STATE: Final = Path(".ampgate")
@@ -40,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _fail(*reasons: str) -> int:
+def _fail(*reasons: str, code: int = 1) -> int:
     for reason in reasons:
         print(f"ampgate: {reason}", file=sys.stderr)
-    return 1
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,8 +80,16 @@ def _parser() -> argparse.ArgumentParser:
     _config_option(check)
     _board_option(check)
 
+    connection = add(
+        "check-connection", _check_connection, "Try to connect to the external central system, step by step."
+    )
+    _config_option(connection)
+    _state_option(connection)
+    connection.add_argument("--charger", help="charger id to connect as (default: the first that is not connected now)")
+
     registers = add("registers", _registers, "Print the register map, of a configuration or in general.")
     registers.add_argument("--config", type=Path, help="print the addresses of this configuration")
+    registers.add_argument("--mode", type=Mode, choices=list(Mode), help="print the map of this mode")
     registers.add_argument("--format", choices=("text", "csv", "md"), default="text", help="default: text")
 
     status = add("status", _status, "Show what a running gateway is doing.")
@@ -197,26 +208,68 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from ampgate.endpoints import endpoints
     from ampgate.explain import explain
 
     config = load(options.config)
+    endpoints(config)
     print(f"{options.config} is sound, chargers: {len(config.charger)}")
     print("\n".join(explain(config, describe(options.board).serial.device)))
     return 0
 
 
+def _check_connection(options: argparse.Namespace) -> int:
+    config = load(options.config)
+    if config.gateway.mode is not Mode.EXTERNAL:
+        return _fail(f'{options.config}: gateway.mode = "{config.gateway.mode}" has no external central system', code=2)
+    connected = _bridged(options.state)
+    identities = [charger.id for charger in config.charger]
+    identity = options.charger or next((name for name in identities if name not in connected), None)
+    if options.charger and options.charger not in identities:
+        return _fail(f"--charger {options.charger} is not configured; configured: {', '.join(identities)}", code=2)
+    if identity is None:
+        reason = "every charger is connected to it through the gateway" if identities else "no charger is configured"
+        return _fail(f"nothing to try: {reason} (option --charger)", code=0 if identities else 2)
+    from ampgate.endpoints import endpoints
+
+    return asyncio.run(_probe(endpoints(config)[identity], identity))
+
+
+def _bridged(state: Path) -> set[str]:
+    """The chargers that a running gateway has connected to the central system: a second connection would disturb."""
+    try:
+        status = control.ask(state / control.SOCKET_NAME, "status")
+    except control.ControlError:
+        return set()
+    return {charger["id"] for charger in status["chargers"] if charger["online"]}
+
+
+async def _probe(endpoint: Endpoint, identity: str) -> int:
+    from ampgate.ocpp.probe import probe
+
+    print(f"{endpoint.url(identity)} as {identity}")
+    ok = False
+    async for step in probe(endpoint, identity):
+        ok = step.ok
+        print(f"{step.name:<11} {'ok    ' if ok else 'failed'} {step.seconds * 1000:>6.0f} ms  {step.text}", flush=True)
+    return 0 if ok else 1
+
+
 def _registers(options: argparse.Namespace) -> int:
+    import msgspec
+
     from ampgate.gateway import register_site
     from ampgate.registers import export
-    from ampgate.registers.layout import ChargerShape, places
 
     if options.format == "md":
-        if options.config:
-            return _fail("--format md prints the general map; use text or csv with --config")
+        if options.config or options.mode:
+            return _fail("--format md prints the general map; use text or csv with --config or --mode")
         print(export.to_markdown(), end="")
         return 0
-    config = load(options.config) if options.config else Config()
-    site = register_site(config).places if options.config else list(places([ChargerShape(1)]))
+    config = load(options.config) if options.config else Config(charger=[ChargerTable(id="X")])
+    if options.mode:
+        config = msgspec.structs.replace(config, gateway=msgspec.structs.replace(config.gateway, mode=options.mode))
+    site = register_site(config).places
     render = export.to_csv if options.format == "csv" else export.to_text
     print(render(site, config.modbus.unit_id), end="")
     return 0
@@ -252,6 +305,8 @@ def _status_lines(status: dict[str, Any]) -> list[str]:
         f"OCPP        ws://{ocpp['host']}:{ocpp['port']}  "
         f"{ocpp['connected']}/{len(status['chargers'])} chargers connected"
     )
+    if ocpp["upstream"]:
+        lines.append(f"Upstream    {ocpp['upstream']}")
     if ocpp["unknown"]:
         tried = ", ".join(f"{identity or '(none)'} ({count}×)" for identity, count in ocpp["unknown"].items())
         lines.append(f"Not configured but tried to connect: {tried}")
@@ -270,10 +325,21 @@ def _status_lines(status: dict[str, Any]) -> list[str]:
                 f"{connector['energy_wh'] / 1000:>7.1f} kWh {session:>10}  {connector['id_tag']}"
             )
             title = ""
+        if charger["upstream"]:
+            lines.append(f"{'':<22} central system: {_upstream_words(charger['upstream'])}")
         if charger["waiting"]:
             lines.append(f"{'':<22} waits for the BMS: {', '.join(charger['waiting'])}")
     lines += ["", *(_event_line(event) for event in status["activity"][-8:])]
     return lines
+
+
+def _upstream_words(upstream: dict[str, Any]) -> str:
+    words = [upstream["state"] or "not connected"]
+    if upstream["kept"]:
+        words.append(f"{upstream['kept']} messages to deliver")
+    if upstream["given_up"]:
+        words.append(f"{upstream['given_up']} given up")
+    return ", ".join(words)
 
 
 _LAMPS: Final = {

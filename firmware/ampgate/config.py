@@ -19,19 +19,22 @@ import msgspec
 from msgspec import Meta
 
 from ampgate import settings
-from ampgate.bridge.policy import Policy
+from ampgate.bridge.policy import Policy, Trust
 from ampgate.bridge.results import StatusOrder
 from ampgate.registers.catalogue import SIGNALS
 from ampgate.registers.codec import ByteOrder
 from ampgate.registers.layout import CHARGERS_PER_UNIT, MAX_CONNECTORS
-from ampgate.settings import shown
+from ampgate.settings import WORD, shown
 
 SCHEMA: Final = 1
 MAX_UNIT_ID: Final = 247
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0, le=86400)]
-Identity = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^/\s]+$")]
+Identity = Annotated[str, Meta(min_length=1, max_length=255), WORD]
+
+_PATH: Final = Meta(pattern=r"^/[^\s?#]*$", description="that begins with /, without blanks, ? and #")
+_USER: Final = Meta(pattern=r"^[^:]*$", description="without :")
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +45,14 @@ class Mode(StrEnum):
     """Who decides over the chargers."""
 
     BMS = "bms"
+    EXTERNAL = "external"
+
+
+class Outage(StrEnum):
+    """What becomes of a charger while the external central system is away."""
+
+    DROP = "drop"
+    HOLD = "hold"
 
 
 class Transport(StrEnum):
@@ -76,7 +87,7 @@ class GatewayTable(Table, frozen=True):
     name: Annotated[str, Meta(min_length=1, max_length=64)] = "ampgate"
     """Shown by Modbus device identification and in ``ampgate status``."""
     mode: Mode = Mode.BMS
-    """``bms``: gateway and BMS are the central system."""
+    """``bms``: gateway and BMS are the central system; ``external``: the one of ``[ocpp.external]`` is."""
     timezone: str = "UTC"
     """Zone of the clock registers, e.g. ``Europe/Madrid``."""
 
@@ -129,6 +140,29 @@ class ModbusTable(Table, frozen=True):
     """Table ``[modbus.rtu]``."""
 
 
+class ExternalTable(Table, frozen=True):
+    """``[ocpp.external]``: the central system of ``gateway.mode = "external"``."""
+
+    host: Annotated[str, Meta(max_length=253), WORD] = ""
+    """Name or address of the central system."""
+    port: Port = 0
+    """0 is the standard port: 80, with TLS 443."""
+    path: Annotated[str, Meta(max_length=1024), _PATH] = "/"
+    """What comes before the charger id in the URL."""
+    tls: bool = False
+    """Connect with TLS (wss)."""
+    ca: str = ""
+    """PEM file of the authorities that may sign the central system's certificate; empty: those of this computer."""
+    outage: Outage = Outage.DROP
+    """``drop``: chargers are disconnected while the central system is away; ``hold``: the gateway stands in for it."""
+    authorize: Trust = Trust.KNOWN
+    """With ``hold``: whose id tags may charge meanwhile."""
+    longest_delay: Annotated[float, Meta(ge=1, le=3600)] = 60
+    """With ``hold``: most seconds between two tries to reach the central system again."""
+    ping_interval: Seconds = 30
+    """Seconds between websocket pings to the central system; 0 is off."""
+
+
 class OcppTable(Table, frozen=True):
     """``[ocpp]``."""
 
@@ -146,6 +180,8 @@ class OcppTable(Table, frozen=True):
     """Seconds that a charger has to answer an operation."""
     require_subprotocol: bool = False
     """Refuse chargers that offer no subprotocol at all."""
+    external: ExternalTable = ExternalTable()
+    """Table ``[ocpp.external]``."""
 
 
 class BmsTable(Table, frozen=True):
@@ -161,6 +197,19 @@ class BmsTable(Table, frozen=True):
     """Id tags that the policy ``list`` accepts."""
 
 
+class UpstreamTable(Table, frozen=True):
+    """``[charger.upstream]``: how the gateway proves to the external central system that it speaks for a charger."""
+
+    user: Annotated[str, Meta(max_length=255), _USER] = ""
+    """User of HTTP Basic authentication; empty: the charger id, as OCPP has it."""
+    password: Annotated[str, Meta(max_length=255)] = ""
+    """Its password; empty: no HTTP Basic authentication."""
+    certificate: str = ""
+    """PEM file with the client certificate."""
+    key: str = ""
+    """PEM file with its private key; empty: it is in the file of the certificate."""
+
+
 class ChargerTable(Table, frozen=True):
     """``[[charger]]``: their order gives the charger index xx of the register map."""
 
@@ -172,6 +221,8 @@ class ChargerTable(Table, frozen=True):
     """Connectors besides connector 0, which is the charger as a whole."""
     inactive: list[str] = []
     """Signals that the BMS cannot address, by name (``Power.Factor``) or key (``connector.power_factor``)."""
+    upstream: UpstreamTable = UpstreamTable()
+    """Table ``[charger.upstream]``."""
 
 
 class Config(Table, frozen=True):
@@ -219,9 +270,26 @@ def _check_whole(config: Config) -> Iterator[str]:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"; did you mean {shown(close[0])}?" if close else ""
                 yield f"charger[{index}].inactive: {shown(name)} is not a signal of the map{hint}"
+    yield from _check_external(config)
     units = max(1, -(-len(config.charger) // CHARGERS_PER_UNIT))
     if config.modbus.unit_id + units - 1 > MAX_UNIT_ID:
         yield (
             f"modbus.unit_id = {config.modbus.unit_id} must be at most {MAX_UNIT_ID - units + 1}, as "
             f"{len(config.charger)} chargers take {units} unit ids"
         )
+
+
+def _check_external(config: Config) -> Iterator[str]:
+    external = config.ocpp.external
+    if config.gateway.mode is Mode.EXTERNAL and not external.host:
+        yield 'ocpp.external.host is missing; with gateway.mode = "external" it must be a name or address'
+    if external.ca and not external.tls:
+        yield f"ocpp.external.ca = {shown(external.ca)} needs ocpp.external.tls = true"
+    for index, charger in enumerate(config.charger):
+        upstream = charger.upstream
+        if upstream.certificate and not external.tls:
+            yield f"charger[{index}].upstream.certificate needs ocpp.external.tls = true"
+        if upstream.key and not upstream.certificate:
+            yield f"charger[{index}].upstream.key needs charger[{index}].upstream.certificate"
+        if upstream.user and not upstream.password:
+            yield f"charger[{index}].upstream.user needs charger[{index}].upstream.password"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ampgate.bridge.policy import Policy
+from ampgate.bridge.policy import Policy, Trust
 from ampgate.bridge.results import StatusOrder
-from ampgate.config import Config
+from ampgate.config import Config, ExternalTable, Mode, Outage
+from ampgate.endpoints import upstream_url
 from ampgate.gateway import register_site, serial_line
 from ampgate.registers.catalogue import SIGNALS
 from ampgate.registers.site import Site
@@ -16,6 +17,15 @@ _POLICIES = {
     Policy.ACCEPT: "every id tag is accepted",
     Policy.LIST: "the id tags of bms.tags are accepted",
 }
+_MODES = {
+    Mode.BMS: "gateway and BMS are the central system",
+    Mode.EXTERNAL: "the central system is elsewhere, the BMS reads along",
+}
+_TRUSTED = {
+    Trust.KNOWN: "id tags are judged as it judged them last, unknown ones are refused",
+    Trust.ACCEPT: "every id tag is accepted",
+    Trust.REJECT: "every id tag is refused",
+}
 
 
 def explain(config: Config, board_port: str) -> Iterator[str]:
@@ -24,17 +34,18 @@ def explain(config: Config, board_port: str) -> Iterator[str]:
     ``board_port`` is the serial port that the board has.
     """
     site = register_site(config)
-    modbus, ocpp, bms = config.modbus, config.ocpp, config.bms
+    modbus, ocpp = config.modbus, config.ocpp
+    yield f"Mode        {config.gateway.mode}: {_MODES[config.gateway.mode]}"
     yield f"Map         {', '.join(_map(config, site))}"
     if modbus.transport.tcp:
         allowed = f"from {', '.join(modbus.tcp.allow)}" if modbus.tcp.allow else "from any network"
         yield f"Modbus TCP  {modbus.tcp.host}:{modbus.tcp.port}, {modbus.tcp.max_clients} clients {allowed}"
     if modbus.transport.rtu:
         yield f"Modbus RTU  {serial_line(config, board_port)}, address {modbus.unit_id}"
-    yield f"OCPP        ws://{ocpp.host}:{ocpp.port}/<charger id>, heartbeat every {ocpp.heartbeat_interval} s"
-    yield f"BMS         has {bms.answer_timeout:g} s to answer a request; then {_POLICIES[bms.policy]}"
-    if bms.heartbeat_timeout:
-        yield f"            counts as absent when it stops writing its heartbeat for {bms.heartbeat_timeout:g} s"
+    external = config.gateway.mode is Mode.EXTERNAL
+    heartbeat = "" if external else f", heartbeat every {ocpp.heartbeat_interval} s"
+    yield f"OCPP        ws://{ocpp.host}:{ocpp.port}/<charger id>{heartbeat}"
+    yield from _external(config) if external else _bms(config)
     if not config.charger:
         yield "No charger is configured: nothing will be able to connect. Add a [[charger]] table with an id."
     for index, charger in enumerate(config.charger):
@@ -46,6 +57,29 @@ def explain(config: Config, board_port: str) -> Iterator[str]:
             yield f"            connector {connector} {_spans(site, index, connector)}"
         if charger.inactive:
             yield f"            not shown: {', '.join(charger.inactive)}"
+
+
+def _bms(config: Config) -> Iterator[str]:
+    bms = config.bms
+    yield f"BMS         has {bms.answer_timeout:g} s to answer a request; then {_POLICIES[bms.policy]}"
+    if bms.heartbeat_timeout:
+        yield f"            counts as absent when it stops writing its heartbeat for {bms.heartbeat_timeout:g} s"
+
+
+def _external(config: Config) -> Iterator[str]:
+    external = config.ocpp.external
+    yield f"Upstream    {upstream_url(config)}{_trusting(external)}"
+    if external.outage is Outage.DROP:
+        yield "            chargers are disconnected while it is away"
+        return
+    yield f"            while it is away the gateway stands in; {_TRUSTED[external.authorize]}"
+    yield f"            it is tried again at least every {external.longest_delay:g} s"
+
+
+def _trusting(external: ExternalTable) -> str:
+    if not external.tls:
+        return ""
+    return f", trusted by {external.ca or 'the authorities of this computer'}"
 
 
 def _map(config: Config, site: Site) -> Iterator[str]:

@@ -10,7 +10,8 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
@@ -24,16 +25,19 @@ from ampgate.board.box import Box
 from ampgate.board.panel import Signs
 from ampgate.board.patterns import Trouble
 from ampgate.bridge.central import Bridge
-from ampgate.bridge.charger import ChargerSetting
+from ampgate.bridge.external import External
 from ampgate.bridge.policy import Fallback
+from ampgate.bridge.signals import ChargerSetting
 from ampgate.bridge.vitals import Alarm
-from ampgate.config import Config
+from ampgate.config import Config, Mode, Outage
 from ampgate.control import ControlServer
+from ampgate.endpoints import endpoints, upstream_url
 from ampgate.journal import FILE_NAME, Journal
 from ampgate.modbus import rtu
 from ampgate.modbus.pdu import Executor, Identity
 from ampgate.modbus.serial import Line, SerialServer
 from ampgate.modbus.tcp import TcpServer
+from ampgate.ocpp.relaying import RelaySystem
 from ampgate.ocpp.server import CentralSystem
 from ampgate.registers.layout import ChargerShape
 from ampgate.registers.site import Site
@@ -62,14 +66,22 @@ def register_site(config: Config) -> Site:
     """The registers of a configuration."""
     shapes = [ChargerShape(charger.connectors, frozenset(charger.inactive)) for charger in config.charger]
     return Site(
-        shapes, order=config.modbus.byte_order, extensions=config.modbus.extensions, read_only=config.modbus.read_only
+        shapes,
+        order=config.modbus.byte_order,
+        external=config.gateway.mode is Mode.EXTERNAL,
+        extensions=config.modbus.extensions,
+        read_only=config.modbus.read_only,
     )
 
 
 class Gateway:
-    """All rooms of one gateway, built from a configuration and a ``board.toml`` (None: a simulated board)."""
+    """All rooms of one gateway, built from a configuration and a ``board.toml`` (None: a simulated board).
+
+    `ConfigError` when a file that the configuration names cannot be used.
+    """
 
     def __init__(self, config: Config, state: Path, board: Path | None = None, *, system_clock: bool = False) -> None:
+        self._endpoints = endpoints(config)
         self.box = Box(make_board(board, state / BOARD_MEMORY), self._signs)
         try:
             state.mkdir(parents=True, exist_ok=True)
@@ -80,20 +92,7 @@ class Gateway:
         self.trace = Trace()
         self._started = time.monotonic()
         site = register_site(config)
-        self.bridge = Bridge(
-            site,
-            [ChargerSetting(charger.id, charger.name, charger.connectors) for charger in config.charger],
-            self.journal,
-            fallback=Fallback(config.bms.policy, config.bms.tags),
-            heartbeat_interval=config.ocpp.heartbeat_interval,
-            answer_timeout=config.bms.answer_timeout,
-            heartbeat_timeout=config.bms.heartbeat_timeout,
-            status_order=config.modbus.status_order,
-            zone=ZoneInfo(config.gateway.timezone),
-            adjust=clock.adjust if system_clock else None,
-            version=__version__,
-            counters=self._counters,
-        )
+        self.bridge = self._bridge(site, clock.adjust if system_clock else None)
         units = _units(config, site)
         modbus = config.modbus
         self.tcp = TcpServer(
@@ -107,22 +106,62 @@ class Gateway:
             serial_line(config, self.box.board.eia485.device),
             trace=self.trace,
         )
-        self.central = CentralSystem(
-            self.bridge.known,
-            self.bridge.connected,
-            self.bridge.disconnected,
-            capacity=len(config.charger),
-            require_subprotocol=config.ocpp.require_subprotocol,
-            tcp_keep_alive=config.ocpp.tcp_keep_alive,
-            ping_interval=config.ocpp.ping_interval,
-            call_timeout=config.ocpp.call_timeout,
-            trace=self.trace,
-        )
+        self.central = self._server()
         self.control = ControlServer(
             state / control.SOCKET_NAME,
             {"ping": lambda: __version__, "status": self.status, "trace": self.frames, "board": self.operate_board},
         )
         self.modbus_port = self.ocpp_port = 0
+
+    def _bridge(self, site: Site, adjust: Callable[[timedelta], bool] | None) -> Bridge | External:
+        """What joins the registers with the chargers, as the mode wants it."""
+        config = self.config
+        chargers = [ChargerSetting(charger.id, charger.name, charger.connectors) for charger in config.charger]
+        options: dict[str, Any] = {
+            "heartbeat_interval": config.ocpp.heartbeat_interval,
+            "status_order": config.modbus.status_order,
+            "zone": ZoneInfo(config.gateway.timezone),
+            "adjust": adjust,
+            "version": __version__,
+            "counters": self._counters,
+        }
+        if config.gateway.mode is Mode.EXTERNAL:
+            external = config.ocpp.external
+            hold = external.outage is Outage.HOLD
+            return External(site, chargers, self.journal, hold=hold, trust=external.authorize, **options)
+        return Bridge(
+            site,
+            chargers,
+            self.journal,
+            fallback=Fallback(config.bms.policy, config.bms.tags),
+            answer_timeout=config.bms.answer_timeout,
+            heartbeat_timeout=config.bms.heartbeat_timeout,
+            **options,
+        )
+
+    def _server(self) -> CentralSystem | RelaySystem:
+        """What the chargers connect to."""
+        config, bridge = self.config, self.bridge
+        options: dict[str, Any] = {
+            "capacity": len(config.charger),
+            "require_subprotocol": config.ocpp.require_subprotocol,
+            "tcp_keep_alive": config.ocpp.tcp_keep_alive,
+            "ping_interval": config.ocpp.ping_interval,
+            "call_timeout": config.ocpp.call_timeout,
+            "trace": self.trace,
+        }
+        if isinstance(bridge, Bridge):
+            return CentralSystem(bridge.known, bridge.connected, bridge.disconnected, **options)
+        external = config.ocpp.external
+        return RelaySystem(
+            bridge.known,
+            bridge.connected,
+            bridge.disconnected,
+            self._endpoints,
+            hold=external.outage is Outage.HOLD,
+            longest_delay=external.longest_delay,
+            **options,
+        )
 
     async def start(self) -> None:
         """Open the ports; `StartError` when one cannot be had."""
@@ -179,6 +218,7 @@ class Gateway:
                 "port": self.ocpp_port,
                 "connected": len(self.central.links),
                 "unknown": dict(self.central.unknown),
+                "upstream": upstream_url(config),
             },
             "board": self.box.status(),
         } | self.bridge.status()
@@ -206,7 +246,7 @@ class Gateway:
             "rtu_exceptions": rtu_.exceptions,
             "rtu_bus_errors": rtu_.bus_errors,
             "ocpp_received": self._ocpp_received,
-            "ocpp_malformed": self.central.malformed + sum(link.rpc.malformed for link in links),
+            "ocpp_malformed": self.central.malformed + sum(link.malformed for link in links),
         } | self.box.registers()
 
     @property
@@ -215,7 +255,7 @@ class Gateway:
 
     @property
     def _ocpp_received(self) -> int:
-        return self.central.received + sum(link.rpc.received for link in self.central.links.values())
+        return self.central.received + sum(link.received for link in self.central.links.values())
 
     def _signs(self) -> Signs:
         """What the lamps show. Received OCPP frames stand for sent ones too: each is an answer, or is answered."""
@@ -224,7 +264,7 @@ class Gateway:
             trouble = Trouble.BMS_ABSENT
         elif self._serial_missing:
             trouble = Trouble.SERIAL_PORT
-        return Signs(bool(self.central.links), self._ocpp_received, self.tcp.statistics.requests, trouble)
+        return Signs(self.bridge.online, self._ocpp_received, self.tcp.statistics.requests, trouble)
 
     def _tcp_status(self) -> dict[str, Any]:
         settings, statistics = self.config.modbus.tcp, self.tcp.statistics
@@ -276,7 +316,7 @@ def _units(config: Config, site: Site) -> dict[int, Executor]:
     return {config.modbus.unit_id + number: Executor(image, answer) for number, image in enumerate(site.images)}
 
 
-async def _listen(table: str, server: TcpServer | CentralSystem, host: str, port: int) -> int:
+async def _listen(table: str, server: TcpServer | CentralSystem | RelaySystem, host: str, port: int) -> int:
     try:
         return await server.start(host, port)
     except PermissionError as error:

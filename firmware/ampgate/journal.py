@@ -16,21 +16,28 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 log = logging.getLogger(__name__)
 
 FILE_NAME: Final = "journal.db"
-SCHEMA: Final = 1
 REMEMBERED: Final = 5000
 """Answers to transaction messages of all chargers that are kept, to recognise messages that are sent again."""
 _CHECKPOINT_BYTES: Final = 1 << 20
 _DAMAGE: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR))
 """What SQLite says of a file that is not, or not any more, what this module wrote."""
 
-_TABLES: Final = """
+DELIVERED: Final = 500
+"""Messages of a charger that are kept after their delivery, to recognise them when they are sent again."""
+TRANSLATED: Final = 100
+"""Transactions of a charger whose two ids are kept."""
+ID_TAGS: Final = 2000
+"""Id tags whose last verdict is kept."""
+
+_TABLES: Final = (
+    """
 CREATE TABLE charger (id TEXT PRIMARY KEY, boot TEXT, list_version INTEGER, list_entries TEXT) WITHOUT ROWID;
 CREATE TABLE running (charger TEXT NOT NULL, connector INTEGER NOT NULL, id INTEGER NOT NULL, record TEXT NOT NULL,
     PRIMARY KEY (charger, connector)) WITHOUT ROWID;
@@ -39,7 +46,21 @@ CREATE TABLE answered (number INTEGER PRIMARY KEY, charger TEXT NOT NULL, messag
 CREATE TABLE pending_stop (number INTEGER PRIMARY KEY AUTOINCREMENT, charger TEXT NOT NULL, message TEXT NOT NULL,
     request TEXT NOT NULL, UNIQUE (charger, message));
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-"""
+""",
+    """
+CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, charger TEXT NOT NULL, kind TEXT NOT NULL, message TEXT,
+    frame TEXT NOT NULL, response TEXT NOT NULL, started INTEGER, delivered INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (charger, message));
+CREATE INDEX outbox_due ON outbox (charger, number) WHERE NOT delivered;
+CREATE INDEX outbox_kind ON outbox (charger, kind, number) WHERE NOT delivered;
+CREATE INDEX outbox_delivered ON outbox (charger, number) WHERE delivered;
+CREATE TABLE translated (charger TEXT NOT NULL, local INTEGER NOT NULL, upstream INTEGER NOT NULL,
+    number INTEGER PRIMARY KEY, UNIQUE (charger, local));
+CREATE TABLE id_tag (number INTEGER PRIMARY KEY, tag TEXT NOT NULL UNIQUE, info TEXT NOT NULL);
+""",
+)
+"""What each schema adds to the one before it."""
+SCHEMA: Final = len(_TABLES)
 _JSON: Final = (
     ("charger", "boot"),
     ("charger", "list_entries"),
@@ -48,6 +69,8 @@ _JSON: Final = (
     ("answered", "response"),
     ("pending_stop", "message"),
     ("pending_stop", "request"),
+    ("outbox", "response"),
+    ("id_tag", "info"),
 )
 """Table and column of every value that must be JSON."""
 
@@ -67,6 +90,17 @@ class PendingStop(msgspec.Struct, frozen=True):
     number: int
     message: str
     request: bytes
+
+
+class Kept(NamedTuple):
+    """A message of a charger that its external central system has still to get."""
+
+    number: int
+    kind: str
+    """What sort of message it is, as `Journal.keep` was told."""
+    frame: str
+    started: int | None
+    """The transaction id that the charger was told, when this is a StartTransaction."""
 
 
 class Damaged(Exception):
@@ -209,6 +243,129 @@ class Journal:
         row = self._db.execute("SELECT value FROM counter WHERE name = 'transaction'").fetchone()
         return int(row[0]) if row else 0
 
+    # External central system
+
+    def began(self, identity: str, connector: int, transaction_id: int, record: bytes) -> None:
+        """A transaction runs that the external central system has answered. As `started`, without an answer to keep."""
+        with self._transaction():
+            self._forget(identity, transaction_id)
+            self._db.execute(
+                "INSERT OR REPLACE INTO running VALUES (?, ?, ?, ?)", (identity, connector, transaction_id, record)
+            )
+
+    def ended(self, identity: str, transaction_id: int) -> None:
+        """A transaction does not run any more."""
+        self._forget(identity, transaction_id)
+
+    def keep(
+        self,
+        identity: str,
+        kind: str,
+        message: str | None,
+        frame: str,
+        response: bytes,
+        *,
+        replaces: bool = False,
+        started: int | None = None,
+    ) -> int:
+        """Keep a message for the external central system, and what the charger is told; returns how many more wait.
+
+        One of the same ``message`` is kept once. One that ``replaces`` takes the place of an older one of its
+        ``kind``. ``started`` is the transaction id that answers a StartTransaction.
+        """
+        replaced = 0
+        with self._transaction():
+            if replaces:
+                replaced = self._db.execute(
+                    "DELETE FROM outbox WHERE charger = ? AND kind = ? AND NOT delivered", (identity, kind)
+                ).rowcount
+            if started is not None:
+                self._db.execute("INSERT OR REPLACE INTO counter VALUES ('transaction', ?)", (started & 0xFFFF,))
+            added = self._db.execute(
+                "INSERT OR IGNORE INTO outbox (charger, kind, message, frame, response, started) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (identity, kind, message, frame, response, started),
+            ).rowcount
+        return added - replaced
+
+    def kept(self, identity: str, first: str) -> Kept | None:
+        """The message that is to be delivered next: one of the kind ``first``, else the oldest."""
+        for which, values in (("AND kind = ?", (identity, first)), ("", (identity,))):
+            row = self._db.execute(
+                f"SELECT number, kind, frame, started FROM outbox WHERE charger = ? {which} AND NOT delivered "
+                "ORDER BY number LIMIT 1",
+                values,
+            ).fetchone()
+            if row:
+                return Kept(*row)
+        return None
+
+    def kept_count(self, identity: str) -> int:
+        """How many messages of a charger are to be delivered."""
+        row = self._db.execute(
+            "SELECT count(*) FROM outbox WHERE charger = ? AND NOT delivered", (identity,)
+        ).fetchone()
+        return int(row[0])
+
+    def drop_oldest(self, identity: str, kind: str) -> bool:
+        """Give up the oldest message of a kind, for want of room; False when there is none."""
+        cursor = self._db.execute(
+            "DELETE FROM outbox WHERE number = "
+            "(SELECT min(number) FROM outbox WHERE charger = ? AND kind = ? AND NOT delivered)",
+            (identity, kind),
+        )
+        return cursor.rowcount > 0
+
+    def delivered(self, identity: str, kept: Kept, transaction_id: int | None = None) -> bool:
+        """A message was delivered; a StartTransaction was answered with this transaction id.
+
+        False when it does not wait any more: another one has taken its place meanwhile.
+        """
+        with self._transaction():
+            cursor = self._db.execute("UPDATE outbox SET delivered = 1 WHERE number = ?", (kept.number,))
+            if kept.started is not None and transaction_id is not None:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO translated (charger, local, upstream) VALUES (?, ?, ?)",
+                    (identity, kept.started, transaction_id),
+                )
+                self._trim("translated", identity, TRANSLATED)
+            self._trim("outbox", identity, DELIVERED, "AND delivered")
+        return cursor.rowcount > 0
+
+    def _trim(self, table: str, identity: str, count: int, which: str = "") -> None:
+        """Forget all but the newest rows of a charger."""
+        self._db.execute(
+            f"DELETE FROM {table} WHERE charger = ? {which} AND number <= "
+            f"(SELECT number FROM {table} WHERE charger = ? {which} ORDER BY number DESC LIMIT 1 OFFSET ?)",
+            (identity, identity, count),
+        )
+
+    def replies(self, identity: str) -> dict[str, bytes]:
+        """What the charger was told by message, of what is to be delivered and what was delivered lately."""
+        rows = self._db.execute(
+            "SELECT message, response FROM outbox WHERE charger = ? AND message IS NOT NULL ORDER BY number",
+            (identity,),
+        )
+        return dict(rows.fetchall())
+
+    def translations(self, identity: str) -> dict[int, int]:
+        """The external central system's transaction ids by those that the charger was told."""
+        rows = self._db.execute("SELECT local, upstream FROM translated WHERE charger = ? ORDER BY number", (identity,))
+        return dict(rows.fetchall())
+
+    def judged(self, tag: str, info: bytes) -> None:
+        """Keep the last verdict on an id tag; nothing is written when it is the one that is kept."""
+        if self.verdict(tag) == info:
+            return
+        with self._transaction():
+            cursor = self._db.execute("INSERT OR REPLACE INTO id_tag (tag, info) VALUES (?, ?)", (tag, info))
+            self._db.execute("DELETE FROM id_tag WHERE number <= ?", ((cursor.lastrowid or 0) - ID_TAGS,))
+
+    def verdict(self, tag: str) -> bytes | None:
+        """The last verdict on an id tag, as JSON."""
+        row = self._db.execute("SELECT info FROM id_tag WHERE tag = ?", (tag,)).fetchone()
+        return row[0] if row else None
+
     def _answered(self, identity: str, message: str, response: bytes) -> None:
         cursor = self._db.execute(
             "INSERT OR REPLACE INTO answered (charger, message, response) VALUES (?, ?, ?)",
@@ -260,9 +417,9 @@ def _prepare(db: sqlite3.Connection, path: str) -> None:
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA wal_autocheckpoint = 0")  # done by flush(), which does not hold up the gateway
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
-    elif version > SCHEMA:
+    for number, tables in enumerate(_TABLES[version:], version + 1):
+        db.executescript(f"BEGIN; {tables} PRAGMA user_version = {number}; COMMIT;")
+    if version > SCHEMA:
         raise sqlite3.OperationalError(f"{path} has schema {version}, this version of ampgate reads {SCHEMA}")
     _check(db)
 

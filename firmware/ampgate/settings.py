@@ -9,9 +9,10 @@ import difflib
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 
 class ConfigError(Exception):
@@ -21,6 +22,9 @@ class ConfigError(Exception):
         super().__init__("\n".join(problems))
         self.problems = problems
 
+
+WORD: Final = Meta(pattern=r"^[^/\s]*$", description="without blanks and /")
+"""One word, or none."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -86,7 +90,8 @@ def _check_value(type_: Any, value: Any, path: str) -> Iterator[str]:
     try:
         msgspec.convert(value, type_)
     except msgspec.ValidationError:
-        yield f"{path} = {shown(value)} must be {_allowed(type_)}"
+        said = "(not shown)" if path.endswith(".password") else shown(value)
+        yield f"{path} = {said} must be {_allowed(type_)}"
 
 
 def shown(value: Any) -> str:
@@ -97,9 +102,14 @@ def shown(value: Any) -> str:
 
 
 def _allowed(type_: Any) -> str:
-    """Say in words what a type takes."""
-    info = msgspec.inspect.type_info(type_)
+    """Say in words what a type takes; what its pattern means is said by the type itself, as its ``description``."""
+    return _describe(msgspec.inspect.type_info(type_))
+
+
+def _describe(info: msgspec.inspect.Type) -> str:
     match info:
+        case msgspec.inspect.Metadata():
+            return f"{_describe(info.type)} {(info.extra_json_schema or {})['description']}"
         case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
             kind = "a whole number" if isinstance(info, msgspec.inspect.IntType) else "a number"
             low = f"{info.ge:g}" if info.ge is not None else f"more than {info.gt:g}" if info.gt is not None else ""
@@ -112,17 +122,11 @@ def _allowed(type_: Any) -> str:
             return " or ".join(map(shown, info.values))
         case msgspec.inspect.StrType():
             lengths = f" of {info.min_length or 0}…{info.max_length} characters" if info.max_length else ""
-            return f"a text{lengths}{' without blanks and /' if info.pattern else ''}"
+            return f"a text{lengths}"
         case msgspec.inspect.ListType():
-            return f"a list, each item {_describe_item(info.item_type)}"
+            return f"a list, each item {_describe(info.item_type)}"
         case _:
             return "a table"
-
-
-def _describe_item(info: msgspec.inspect.Type) -> str:
-    if isinstance(info, msgspec.inspect.StrType) and info.max_length:
-        return f"a text of {info.min_length or 0}…{info.max_length} characters"
-    return "a text"
 
 
 def keys(table: type[msgspec.Struct], path: str = "") -> Iterator[tuple[str, str, Any]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.bench.report import Report
 
-PARTS = ("modbus", "rtu", "ocpp", "latency", "growth")
+PARTS = ("modbus", "rtu", "ocpp", "latency", "relay", "growth")
 PACKAGES = ("uvloop", "msgspec", "websockets", "pymodbus", "ocpp")
 
 

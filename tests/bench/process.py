@@ -35,8 +35,12 @@ def identity(number: int) -> str:
 
 
 @contextmanager
-def gateway(chargers: int, connectors: int) -> Iterator[Gateway]:
-    """Run ``ampgate gateway`` with a full map of this many chargers; it is stopped at the end."""
+def gateway(chargers: int, connectors: int, upstream: int = 0) -> Iterator[Gateway]:
+    """Run ``ampgate gateway`` with a full map of this many chargers; it is stopped at the end.
+
+    With ``upstream``, a port of this computer, their central system is there.
+    """
+    external = f'[gateway]\nmode = "external"\n[ocpp.external]\nhost = "127.0.0.1"\nport = {upstream}\n'
     with tempfile.TemporaryDirectory() as folder:
         tables = "".join(
             f'[[charger]]\nid = "{identity(number)}"\nconnectors = {connectors}\n' for number in range(chargers)
@@ -44,7 +48,7 @@ def gateway(chargers: int, connectors: int) -> Iterator[Gateway]:
         config = Path(folder, "ampgate.toml")
         config.write_text(
             '[modbus.tcp]\nhost = "127.0.0.1"\nport = 0\nallow = ["127.0.0.0/8"]\n'
-            f'[ocpp]\nhost = "127.0.0.1"\nport = 0\n{tables}'
+            f'[ocpp]\nhost = "127.0.0.1"\nport = 0\n{external if upstream else ""}{tables}'
         )
         command = [sys.executable, "-m", "ampgate", "gateway", "--config", str(config), "--state", folder]
         begin = time.perf_counter()

@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ampgate.ocpp import link as link_module
 from ampgate.ocpp import server as server_module
+from ampgate.ocpp import session as session_module
 from ampgate.ocpp import v16
 from ampgate.ocpp.link import Link
 from ampgate.ocpp.rpc import CallError
@@ -707,8 +708,8 @@ async def test_of_two_handshakes_at_once_one_stays(central: Central) -> None:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert link_module.PING_TIMEOUT == 20
-    monkeypatch.setattr(link_module, "PING_TIMEOUT", 0.1)
+    assert session_module.PING_TIMEOUT == 20
+    monkeypatch.setattr(session_module, "PING_TIMEOUT", 0.1)
 
 
 @pytest.mark.usefixtures("hasty")

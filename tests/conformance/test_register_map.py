@@ -54,6 +54,11 @@ VALUES = {
     ("connector", "0"): ("", "0=Idle;1=Unlock"),
 }
 
+MODES = {
+    # A BMS that reads along may ask for a fresh value or status, which harms nobody.
+    "trigger_message": ("bms", "both"),
+}
+
 
 def expected(fact: dict[str, str]) -> dict[str, str | None]:
     """The row that the package must have for a fact; None where the column is checked elsewhere."""
@@ -62,6 +67,9 @@ def expected(fact: dict[str, str]) -> dict[str, str | None]:
         for column, (theirs, ours) in RESERVED.items():
             assert fact[column] == theirs
             row[column] = ours
+    if fact["group"] in MODES and fact["mode"]:
+        theirs, row["mode"] = MODES[fact["group"]]
+        assert fact["mode"] == theirs
     if (fact["block"], fact["offset"]) in VALUES:
         theirs, row["values"] = VALUES[fact["block"], fact["offset"]]
         assert fact["values"] == theirs

@@ -98,7 +98,7 @@ class GatewayProcess:
             self.modbus_port, self.ocpp_port = status["modbus"]["tcp"]["port"], status["ocpp"]["port"]
             return bool(self.modbus_port and self.ocpp_port)
 
-        await until(listening, "the gateway listens")
+        await until(listening, "the gateway listens", 30)  # a start takes long when others use the computer
         return self
 
     def status(self) -> dict[str, Any]:

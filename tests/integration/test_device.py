@@ -86,6 +86,12 @@ async def test_a_working_gateway_is_healthy(start_gateway: StartGateway, state: 
     await asyncio.to_thread(health.check, state / control.SOCKET_NAME)
 
 
+async def test_a_gateway_with_an_external_central_system_is_healthy(start_gateway: StartGateway, state: Path) -> None:
+    external = {"host": "127.0.0.1", "port": 1}  # away
+    await start_gateway(gateway={"mode": "external"}, ocpp={"external": external})
+    await asyncio.to_thread(health.check, state / control.SOCKET_NAME)
+
+
 async def test_a_gateway_that_turns_us_away_is_healthy(start_gateway: StartGateway, state: Path) -> None:
     config = config_of()
     config["modbus"]["tcp"]["allow"] = ["192.0.2.0/24"]

@@ -19,7 +19,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from ampgate.ocpp import link as link_module
+from ampgate.ocpp import session as session_module
 from ampgate.ocpp import v16
 from ampgate.ocpp.link import Handler, Link
 from ampgate.ocpp.server import CentralSystem
@@ -360,7 +360,7 @@ async def central(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Central]:
     def disconnected(identity: str, link: Link) -> None:
         central.disconnected += 1
 
-    monkeypatch.setattr(link_module, "PING_TIMEOUT", 0.02)
+    monkeypatch.setattr(session_module, "PING_TIMEOUT", 0.02)
     server = CentralSystem("CP".__eq__, connected, disconnected, capacity=1, ping_interval=0.01)
     central = Central(server)
     yield central

@@ -505,7 +505,8 @@ async def test_a_charger_that_the_gateway_does_not_have(
     async with work(tcp(gateway), **tables) as operator:
         await operator.shows(M_S="Preparing")
         assert operator.bms.systems[0].trouble == ""
-        assert "does the gateway have this charger" in operator.bms.systems[1].trouble
+        other = operator.bms.systems[1]
+        await until(lambda: "does the gateway have this charger" in other.trouble, "the second one is in trouble")
         assert operator.text("M1.DS") == "Yes"
         await operator.shows(M_S="Preparing")
     assert sum("does the gateway have this charger" in record.message for record in caplog.records) == 1

@@ -17,6 +17,7 @@ import pytest
 from ocpp.exceptions import SecurityError
 from ocpp.v16 import call, call_result
 
+from ampgate.journal import SCHEMA
 from tests.integration.conftest import StartGateway
 from tests.integration.peers import Bms, Charger, GatewayProcess, RawCharger, words_of_text
 
@@ -329,7 +330,7 @@ async def test_a_damaged_journal_does_not_keep_the_gateway_from_working(
 async def test_the_journal_of_a_newer_version_is_refused(state: Path, start_gateway: StartGateway) -> None:
     with closing(sqlite3.connect(state / "journal.db")) as newer:
         newer.execute("PRAGMA user_version = 99")
-    with pytest.raises(AssertionError, match=r"has schema 99, this version of ampgate reads 1"):
+    with pytest.raises(AssertionError, match=rf"has schema 99, this version of ampgate reads {SCHEMA}"):
         await start_gateway()
 
 

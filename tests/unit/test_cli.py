@@ -20,6 +20,7 @@ from ampgate import __version__, cli
 from ampgate.cli import main
 from ampgate.config import parse
 from ampgate.gateway import Gateway, StartError
+from ampgate.registers.catalogue import SIGNALS
 
 SITE = """
 [modbus.tcp]
@@ -59,7 +60,9 @@ def test_wrong_use(arguments: list[str], capsys: Capture) -> None:
     assert "usage: ampgate" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["", "run", "gateway", "check", "registers", "status", "trace", "simulate"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "gateway", "check", "check-connection", "registers", "status", "trace", "simulate"]
+)
 def test_help(command: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([*command.split(), "--help"])
@@ -131,6 +134,19 @@ def test_registers_in_general(arguments: list[str], capsys: Capture) -> None:
     assert any(re.match(r" +1 714 +0 +1 +R +uint16 +connector: status", line) for line in lines)
 
 
+def test_registers_of_a_mode(site: Path, capsys: Capture) -> None:
+    def groups(*arguments: str) -> set[str]:
+        assert main(["registers", *arguments, "--format", "csv"]) == 0
+        rows = csv.DictReader(capsys.readouterr().out.splitlines())
+        return {row["group"] for row in rows if row["active"] == "yes"}
+
+    gone = {signal.group for signal in SIGNALS.values() if signal.mode == "bms"}
+    for arguments in ([], ["--config", str(site)]):
+        assert groups(*arguments) - groups(*arguments, "--mode", "external") == gone
+        assert groups(*arguments, "--mode", "bms") == groups(*arguments)
+    assert main(["registers", "--mode", "external", "--format", "md"]) == 1
+
+
 def test_registers_as_a_page(site: Path, capsys: Capture) -> None:
     assert main(["registers", "--format", "md"]) == 0
     assert capsys.readouterr().out.startswith("# Register map\n")
@@ -182,7 +198,7 @@ STATUS: dict[str, Any] = {
             "bus_errors": 2,
         },
     },
-    "ocpp": {"host": "0.0.0.0", "port": 9000, "connected": 1, "unknown": {"CP9": 4, "": 1}},
+    "ocpp": {"host": "0.0.0.0", "port": 9000, "connected": 1, "unknown": {"CP9": 4, "": 1}, "upstream": ""},
     "board": {
         "name": "ampgate-cm4",
         "lamps": {
@@ -207,6 +223,7 @@ STATUS: dict[str, Any] = {
             "vendor": "A",
             "model": "B",
             "waiting": ["authorize", "stop_transaction"],
+            "upstream": None,
             "connectors": [
                 {
                     "number": 1,
@@ -349,6 +366,31 @@ def test_status_of_a_charger_that_is_away(running: dict[str, Any], capsys: Captu
     assert "offline" in out
     for text in ("Charging", "Modbus", "Not configured", "waits"):
         assert text not in out
+
+
+@pytest.mark.parametrize(
+    ("upstream", "words"),
+    [
+        ({"state": "connected", "kept": 0, "given_up": 0}, "connected"),
+        ({"state": "delivering", "kept": 12, "given_up": 0}, "delivering, 12 messages to deliver"),
+        (
+            {"state": "away: refused: nothing listens on this port", "kept": 12, "given_up": 2},
+            "away: refused: nothing listens on this port, 12 messages to deliver, 2 given up",
+        ),
+        ({"state": "", "kept": 0, "given_up": 0}, "not connected"),
+    ],
+)
+def test_status_of_an_external_central_system(
+    upstream: dict[str, Any], words: str, running: dict[str, Any], capsys: Capture
+) -> None:
+    [charger] = STATUS["chargers"]
+    running["status"] = STATUS | {"mode": "external", "chargers": [charger | {"waiting": [], "upstream": upstream}]}
+    running["status"]["ocpp"] = STATUS["ocpp"] | {"upstream": "wss://cs:443/<charger id>"}
+    assert main(["status"]) == 0
+    out = capsys.readouterr().out
+    assert "mode external" in out
+    assert "Upstream    wss://cs:443/<charger id>\n" in out
+    assert f"central system: {words}\n" in out
 
 
 @pytest.mark.parametrize(

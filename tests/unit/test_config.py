@@ -50,7 +50,30 @@ MISTAKES: dict[str, str] = {
     "[modbus.rtu]\nparity = 'E'": 'modbus.rtu.parity = "E" must be "none" or "even" or "odd"',
     "[modbus.rtu]\nstopbits = 3": "modbus.rtu.stopbits = 3 must be 1 or 2",
     "[gateway]\nname = ''": 'gateway.name = "" must be a text of 1…64 characters',
-    "[gateway]\nmode = 'external'": 'gateway.mode = "external" must be "bms"',
+    "[gateway]\nmode = 'cloud'": 'gateway.mode = "cloud" must be "bms" or "external"',
+    "[gateway]\nmode = 'external'": (
+        'ocpp.external.host is missing; with gateway.mode = "external" it must be a name or address'
+    ),
+    "[ocpp.external]\nhost = 'ws://x'": (
+        'ocpp.external.host = "ws://x" must be a text of 0…253 characters without blanks and /'
+    ),
+    "[ocpp.external]\npath = 'ocpp'": (
+        'ocpp.external.path = "ocpp" must be a text of 0…1024 characters that begins with /, without blanks, ? and #'
+    ),
+    "[ocpp.external]\nca = 'ca.pem'": 'ocpp.external.ca = "ca.pem" needs ocpp.external.tls = true',
+    "[[charger]]\nid = 'A'\nupstream.certificate = 'a.pem'": (
+        "charger[0].upstream.certificate needs ocpp.external.tls = true"
+    ),
+    "[ocpp.external]\ntls = true\n[[charger]]\nid = 'A'\nupstream.key = 'a.key'": (
+        "charger[0].upstream.key needs charger[0].upstream.certificate"
+    ),
+    "[[charger]]\nid = 'A'\nupstream.user = 'a'": "charger[0].upstream.user needs charger[0].upstream.password",
+    "[[charger]]\nid = 'A'\nupstream.user = 'a:b'": (
+        'charger[0].upstream.user = "a:b" must be a text of 0…255 characters without :'
+    ),
+    "[[charger]]\nid = 'A'\nupstream.password = 12345": (
+        "charger[0].upstream.password = (not shown) must be a text of 0…255 characters"
+    ),
     "[[charger]]\nname = 'x'": "charger[0].id is missing; it must be a text of 1…255 characters without blanks and /",
     "[[charger]]\nid = 'a/b'": 'charger[0].id = "a/b" must be a text of 1…255 characters without blanks and /',
     f"{CHARGER}[[charger]]\nid = 'a b'": 'charger[1].id = "a b" must be a text of 1…255 characters without blanks '

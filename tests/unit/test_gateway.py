@@ -91,7 +91,13 @@ async def test_both_sides_meet(make: Make) -> None:
     assert (tcp["host"], tcp["port"], tcp["max_clients"]) == ("127.0.0.1", gateway.modbus_port, 6)
     assert (tcp["requests"], tcp["exceptions"], tcp["refused"]) == (2, 0, 0)
     assert status["modbus"]["rtu"] is None
-    assert status["ocpp"] == {"host": "127.0.0.1", "port": gateway.ocpp_port, "connected": 1, "unknown": {}}
+    assert status["ocpp"] == {
+        "host": "127.0.0.1",
+        "port": gateway.ocpp_port,
+        "connected": 1,
+        "unknown": {},
+        "upstream": "",
+    }
     assert (status["chargers"][0]["id"], status["chargers"][0]["vendor"]) == ("CP1", "A")
 
 

@@ -534,3 +534,85 @@ def test_what_a_method_has_written_survives_kill_9(path: Path) -> None:
             assert len(numbers) - told in (0, 1)  # the last one may have been written and not told
             assert numbers == list(range(1, len(numbers) + 1))
             told = len(numbers)
+
+
+# External central system
+
+
+def test_a_journal_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path)) as older:
+        older.executescript(f"{module._TABLES[0]} PRAGMA user_version = 1;")
+        older.execute("INSERT INTO counter VALUES ('transaction', 77)")
+        older.commit()
+    journal = Journal(path)
+    assert journal.last_transaction_id == 77
+    assert journal.kept_count("CP1") == 0
+    journal.close()
+
+
+def test_messages_are_kept_in_order_those_of_one_kind_first(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    assert journal.keep("CP1", "M", "a", "1", b"{}") == 1
+    assert journal.keep("CP1", "M", "a", "1 again", b"{}") == 0
+    assert journal.keep("CP1", "B", None, "2", b"{}", replaces=True) == 1
+    assert journal.keep("CP1", "B", None, "3", b"{}", replaces=True) == 0
+    assert journal.keep("CP2", "M", "a", "other", b'{"x":1}') == 1
+    journal.close()
+    journal = Journal(tmp_path / "journal.db")
+    frames = []
+    while kept := journal.kept("CP1", "B"):
+        frames.append(kept.frame)
+        journal.delivered("CP1", kept)
+    assert frames == ["3", "1"]
+    assert (journal.kept_count("CP1"), journal.kept_count("CP2")) == (0, 1)
+    assert journal.replies("CP1") == {"a": b"{}"}
+    assert not journal.drop_oldest("CP1", "M")
+    assert journal.drop_oldest("CP2", "M")
+    assert journal.kept("CP2", "B") is None
+    journal.close()
+
+
+def test_what_was_delivered_is_forgotten_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DELIVERED", 2)
+    monkeypatch.setattr(module, "TRANSLATED", 2)
+    monkeypatch.setattr(module, "ID_TAGS", 2)
+    journal = Journal(tmp_path / "journal.db")
+    for number in range(5):
+        journal.keep("CP1", "S", f"{number}", "x", b"{}", started=number)
+        journal.judged(f"tag{number}", b"{}")
+        if number < 4:
+            kept = journal.kept("CP1", "")
+            assert kept is not None
+            journal.delivered("CP1", kept, 100 + number)
+    assert list(journal.replies("CP1")) == ["2", "3", "4"]  # the last is not delivered yet
+    assert journal.translations("CP1") == {2: 102, 3: 103}
+    assert [journal.verdict(f"tag{number}") for number in range(5)] == [None, None, None, b"{}", b"{}"]
+    assert journal.last_transaction_id == 4
+    journal.close()
+
+
+def test_transactions_of_an_external_central_system(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    journal.began("CP1", 1, 7, b'"a"')
+    journal.began("CP1", 1, 8, b'"b"')
+    journal.began("CP1", 2, 9, b'"c"')
+    journal.ended("CP1", 9)
+    assert journal.running("CP1") == [b'"b"']
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT number FROM outbox WHERE charger = 'x' AND NOT delivered ORDER BY number LIMIT 1",
+        "SELECT number FROM outbox WHERE charger = 'x' AND kind = 'k' AND NOT delivered ORDER BY number LIMIT 1",
+        "SELECT number FROM outbox WHERE charger = 'x' AND delivered ORDER BY number DESC LIMIT 1 OFFSET 9",
+    ],
+)
+def test_a_long_store_is_not_searched_row_by_row(query: str) -> None:
+    journal = Journal(":memory:")
+    plan = [row[3] for row in journal._db.execute(f"EXPLAIN QUERY PLAN {query}")]
+    assert len(plan) == 1
+    assert plan[0].startswith("SEARCH outbox USING INDEX outbox_")
+    journal.close()

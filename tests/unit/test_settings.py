@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from ampgate.settings import ConfigError, keys, parse, read, shown
+from ampgate.settings import WORD, ConfigError, keys, parse, read, shown
 
 
 class Colour(StrEnum):
@@ -22,6 +22,8 @@ class Colour(StrEnum):
 class Inner(msgspec.Struct, frozen=True):
     name: Annotated[str, Meta(min_length=1, max_length=5)]
     count: Annotated[int, Meta(ge=1, le=7)] = 1
+    word: Annotated[str, Meta(max_length=9), WORD] = ""
+    password: Annotated[str, Meta(max_length=9)] = ""
 
 
 class File(msgspec.Struct, frozen=True):
@@ -61,6 +63,8 @@ def test_values() -> None:
         ("item = 5", "item must be a list of tables, written [[item]]"),
         ("[table]", "table.name is missing; it must be a text of 1…5 characters"),
         ("[[item]]\nname = 'a'\n[[item]]\nname = ''", 'item[1].name = "" must be a text of 1…5 characters'),
+        ("[table]\nname = 'a'\nword = 'b/'", 'table.word = "b/" must be a text of 0…9 characters without blanks and /'),
+        ("[table]\nname = 'a'\npassword = 1234", "table.password = (not shown) must be a text of 0…9 characters"),
         ("[table]\nnames = 'a'\nname = 'a'", "table.names is not a key; did you mean name?"),
         ("zzz = 1", "zzz is not a key; allowed: colour, on, rate, bits, words, table, item"),
         ("[table]\nname = 'a'\ncount = 7", "table.count must not be 7"),

@@ -19,7 +19,7 @@ from msgspec import Meta, field
 from ampgate import settings
 from ampgate.registers.codec import ByteOrder
 from ampgate.registers.layout import CHARGERS_PER_UNIT, MAX_CONNECTORS
-from ampgate.settings import shown
+from ampgate.settings import WORD, shown
 
 MAX_UNIT_ID: Final = 247
 MAX_USER: Final = 120
@@ -100,7 +100,7 @@ class ModbusTable(Table, frozen=True):
 class ChargerTable(Table, frozen=True):
     """``[[charger]]``: their order is that of the gateway's chargers."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^/\s]+$")]
+    name: Annotated[str, Meta(min_length=1, max_length=64), WORD]
     """For commands and people."""
     connectors: Annotated[int, Meta(ge=1, le=MAX_CONNECTORS)] = 1
     """As the gateway has them, connector 0 not counted."""

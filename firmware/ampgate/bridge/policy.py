@@ -1,4 +1,4 @@
-"""Who may charge when the BMS does not answer."""
+"""Who may charge when the one who decides does not answer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ class Policy(StrEnum):
     REJECT = "reject"
     ACCEPT = "accept"
     LIST = "list"
+
+
+class Trust(StrEnum):
+    """Setting ``ocpp.external.authorize``: who may charge while the external central system is away."""
+
+    KNOWN = "known"
+    ACCEPT = "accept"
+    REJECT = "reject"
 
 
 class Fallback:

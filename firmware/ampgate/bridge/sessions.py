@@ -17,24 +17,11 @@ from ampgate.bridge.activity import Activity
 from ampgate.bridge.policy import Fallback
 from ampgate.bridge.requests import RequestBlock, TransactionIds
 from ampgate.bridge.results import StatusOrder, numbers
+from ampgate.bridge.transactions import Changed, Running, Transaction
 from ampgate.journal import Journal, PendingStop
 from ampgate.ocpp import v16
 from ampgate.registers.image import Point
 from ampgate.tasks import Tasks
-
-
-class Transaction(msgspec.Struct, frozen=True):
-    """A running transaction."""
-
-    id: int
-    connector: int
-    id_tag: str
-    meter_start: int
-    """Wh."""
-    started: float
-    """Unix time in seconds."""
-    accepted: bool = True
-    """Whether the id tag was accepted; only then the connector shows the transaction."""
 
 
 class Settings(msgspec.Struct):
@@ -53,8 +40,6 @@ class Settings(msgspec.Struct):
 
 
 _Response = TypeVar("_Response", bound=v16.Message)
-Changed = Callable[[Transaction, bool], None]
-"""Called with a transaction and whether it runs now (True) or has ended."""
 
 
 class Sessions:
@@ -69,15 +54,14 @@ class Sessions:
         self.authorize_block = RequestBlock(points, "authorize")
         self.start_block = RequestBlock(points, "start_transaction")
         self.stop_block = RequestBlock(points, "stop_transaction")
-        self.running: dict[int, Transaction] = {}
-        """Running transactions by id."""
+        self.running = Running(self._running_changed)
         self._answers: dict[str, asyncio.Task[Any]] = {}
         self._tasks = Tasks()
 
     def restore(self) -> None:
         """Show what the journal knows: running transactions, then the stops that the BMS has still to process."""
         for record in self._journal.running(self._id):
-            self._begin(msgspec.json.decode(record, type=Transaction))
+            self.running.begin(msgspec.json.decode(record, type=Transaction))
         for stop in self._journal.pending_stops(self._id):
             self._queue(stop)
 
@@ -147,7 +131,7 @@ class Sessions:
             )
             block["transaction_id"] = transaction.id
             self._points["charger_state.start_transaction_id"].set(transaction.id)
-            self._begin(transaction)
+            self.running.begin(transaction)
             return response
 
         def processed() -> None:
@@ -174,21 +158,10 @@ class Sessions:
         )
         return response
 
-    def _begin(self, transaction: Transaction) -> None:
-        for older in list(self.running.values()):
-            if older.connector == transaction.connector or older.id == transaction.id:
-                # Its stop was lost: a connector has one transaction at a time.
-                self._end(older.id)
-        self.running[transaction.id] = transaction
-        self._settings.transaction_ids.keep(transaction.id)
-        self._changed(transaction, True)
-
-    def _end(self, transaction_id: int) -> Transaction | None:
-        transaction = self.running.pop(transaction_id, None)
-        if transaction is not None:
-            self._settings.transaction_ids.release(transaction_id)
-            self._changed(transaction, False)
-        return transaction
+    def _running_changed(self, transaction: Transaction, runs: bool) -> None:
+        ids = self._settings.transaction_ids
+        (ids.keep if runs else ids.release)(transaction.id)
+        self._changed(transaction, runs)
 
     # StopTransaction
 
@@ -208,7 +181,7 @@ class Sessions:
         processed = None
         if not any(known.message == message for known in self._journal.pending_stops(self._id)):
             stop = self._journal.stopping(self._id, message, request.transaction, v16.encode(request))
-            self._end(request.transaction)
+            self.running.end(request.transaction)
             processed = self._queue(stop)
         return self._confirm(processed)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntFlag
 from typing import Final
 
-from ampgate.bridge.charger import Charger
 from ampgate.bridge.presence import Presence
 from ampgate.bridge.results import numbers
+from ampgate.bridge.signals import Signals
 from ampgate.registers.image import Point
 
 MAP_VERSION: Final = 1
@@ -24,6 +24,7 @@ class Alarm(IntFlag):
     BMS_ABSENT = 1
     CHARGER_OFFLINE = 2
     SERIAL_PORT_CLOSED = 4
+    CENTRAL_SYSTEM_AWAY = 8
     # From bit 8 on: the box, `ampgate.board.box.Alarm`.
 
 
@@ -34,7 +35,12 @@ class Vitals:
     """
 
     def __init__(
-        self, points: Mapping[str, Point], version: str, chargers: list[Charger], presence: Presence, counters: Counters
+        self,
+        points: Mapping[str, Point],
+        version: str,
+        chargers: Sequence[Signals],
+        presence: Presence,
+        counters: Counters,
     ) -> None:
         self._points = points
         self._chargers = chargers
@@ -51,6 +57,8 @@ class Vitals:
             alarms |= Alarm.BMS_ABSENT
         if connected < len(self._chargers):
             alarms |= Alarm.CHARGER_OFFLINE
+        if any(charger.upstream_away for charger in self._chargers):
+            alarms |= Alarm.CENTRAL_SYSTEM_AWAY
         values = dict(self._counters())
         self._show("alarms", alarms | values.pop("alarms", 0))
         self._show("connected_chargers", connected)

@@ -12,7 +12,7 @@ from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed
 
 from ampgate.ocpp import rpc, v16
-from ampgate.tasks import Tasks
+from ampgate.ocpp.session import Session
 from ampgate.trace import Trace
 
 log = logging.getLogger(__name__)
@@ -22,12 +22,11 @@ Handler = Callable[[v16.Message], "v16.Message | Awaitable[v16.Message]"]
 
 MAX_UNANSWERED: Final = 32
 """CALLs of the peer that may be in work at a time. More are left in the socket, which slows the peer down."""
-PING_TIMEOUT: Final = 20.0
 MAX_GARBAGE: Final = 100
 """Frames in a row that cannot be answered, after which the connection is closed."""
 
 
-class Link:
+class Link(Session):
     """Sends and answers calls over an open websocket.
 
     ``handle`` gets each request of the peer. It may return the response, or an awaitable of it when the answer takes
@@ -44,37 +43,24 @@ class Link:
         name: str = "",
         trace: Trace | None = None,
     ) -> None:
-        self._websocket = websocket
+        super().__init__(websocket, ping_interval=ping_interval, name=name, trace=trace)
         self.handle = handle or _refuse
         self._call_timeout = call_timeout
-        self._ping_interval = ping_interval
-        self._answers_pings = False
-        self._missed_ping = 0.0
-        self._trace = trace if trace is not None else Trace(0)
-        self._peer = f"ocpp {name}"
-        self.name = name
         self.rpc = rpc.Rpc()
         self._turn = asyncio.Lock()
         self._answer: asyncio.Future[v16.Message] | None = None
         self._room = asyncio.Semaphore(MAX_UNANSWERED)
-        self._tasks = Tasks()
         self._garbage = 0
-        self.last_received = time.monotonic()
 
     @property
-    def address(self) -> str:
-        """Network address of the peer."""
-        return str(self._websocket.remote_address[0])
+    def received(self) -> int:
+        """Frames that the peer has sent."""
+        return self.rpc.received
 
     @property
-    def open(self) -> bool:
-        """Whether frames can still be sent."""
-        return self._websocket.close_code is None
-
-    @property
-    def unresponsive(self) -> bool:
-        """Whether the last ping was not answered, and nothing has come since it was sent."""
-        return self.last_received < self._missed_ping
+    def malformed(self) -> int:
+        """Frames of the peer that could not be read."""
+        return self.rpc.malformed
 
     async def run(self) -> None:
         """Read and answer until the connection closes; raises nothing for what the peer sends."""
@@ -111,40 +97,6 @@ class Link:
                 self._answer = None
                 if answer.done() and not answer.cancelled():
                     answer.exception()  # looked at, also when sending has failed before it could be awaited
-
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the websocket; `run` ends."""
-        await self._websocket.close(code, reason)
-
-    def abort(self) -> None:
-        """Cut the connection without a closing handshake, which a dead peer would not answer."""
-        self._websocket.transport.abort()
-
-    async def alive(self, timeout: float) -> bool:
-        """Whether the peer answers a ping within ``timeout`` seconds."""
-        asked = time.monotonic()
-        try:
-            async with asyncio.timeout(timeout):
-                await (await self._websocket.ping())
-        except ConnectionClosed:
-            return False
-        except TimeoutError:
-            self._websocket.pong_waiters.clear()  # else one stays for each ping of a charger that answers none
-            self._missed_ping = asked
-            return False
-        self._answers_pings = True
-        self._missed_ping = 0.0
-        return True
-
-    async def _keep_alive(self) -> None:
-        """Find a dead peer: any frame counts as life (OCPP 1.6 §4.6); who never answered a ping is not judged by it."""
-        while True:
-            await asyncio.sleep(self._ping_interval)
-            asked = time.monotonic()
-            if not await self.alive(PING_TIMEOUT) and self._answers_pings and self.last_received < asked:
-                log.warning("%s: no sign of life for %g s: connection cut", self._peer, time.monotonic() - asked)
-                self.abort()
-                return
 
     async def _send(self, frame: bytes) -> None:
         self._trace.sent(self._peer, frame)

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -112,6 +112,39 @@ def repair(frame: bytes) -> bytes:
     return _BROKEN.sub(mend, frame)
 
 
+class Unreadable(Exception):
+    """A frame without a message type and id, and why."""
+
+
+class Envelope(NamedTuple):
+    """A frame as far as one must read it to know what it is."""
+
+    kind: int
+    """`CALL`, `CALLRESULT`, `CALLERROR` or a number that this version does not know."""
+    id: str | int
+    parts: list[msgspec.Raw]
+    """All elements of the frame, as they were sent."""
+    repaired: bool
+    """Whether it had to be mended."""
+
+
+def read(frame: bytes | str) -> Envelope:
+    """Read message type and id of a frame; `Unreadable` when it has none, whatever it holds."""
+    repaired = False
+    try:
+        parts = _frame.decode(frame)
+    except _UNREADABLE:
+        try:
+            parts = _frame.decode(repair(frame.encode() if isinstance(frame, str) else frame))
+        except _UNREADABLE as error:
+            raise Unreadable(f"not a JSON array: {error}") from None
+        repaired = True
+    try:
+        return Envelope(_number.decode(parts[0]), _id.decode(parts[1]), parts, repaired)
+    except (IndexError, *_UNREADABLE) as error:
+        raise Unreadable(f"no message type and id: {error}") from None
+
+
 _ids = itertools.count(time.time_ns() // 1_000_000)
 
 
@@ -157,28 +190,20 @@ class Rpc:
         """The frame that refuses a CALL of the peer (description: at most 255 characters, §4.2.3)."""
         return _encode([CALLERROR, call_id, error.code, error.description[:255], error.details])
 
-    def receive(self, frame: bytes) -> Event:
+    def receive(self, frame: bytes | str) -> Event:
         """Read one frame; never raises, whatever it holds."""
         self.received += 1
         try:
-            parts = _frame.decode(frame)
-        except _UNREADABLE:
-            try:
-                parts = _frame.decode(repair(frame))
-            except _UNREADABLE as error:
-                return self._garbage(f"not a JSON array: {error}")
-            self.repaired += 1
-        try:
-            kind = _number.decode(parts[0])
-            message_id = _id.decode(parts[1])
-        except (IndexError, *_UNREADABLE) as error:
-            return self._garbage(f"no message type and id: {error}")
-        if kind == CALL:
-            return self._call(message_id, parts)
-        if kind in (CALLRESULT, CALLERROR):
-            return self._answer(kind, message_id, parts)
+            envelope = read(frame)
+        except Unreadable as error:
+            return self._garbage(str(error))
+        self.repaired += envelope.repaired
+        if envelope.kind == CALL:
+            return self._call(envelope.id, envelope.parts)
+        if envelope.kind in (CALLRESULT, CALLERROR):
+            return self._answer(envelope.kind, envelope.id, envelope.parts)
         # §4.1.3: the payload of an unknown message type is ignored.
-        return self._garbage(f"unknown message type {kind}")
+        return self._garbage(f"unknown message type {envelope.kind}")
 
     def _garbage(self, reason: str) -> Garbage:
         self.malformed += 1

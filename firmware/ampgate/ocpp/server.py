@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -20,6 +21,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from ampgate.ocpp.link import Handler, Link
+from ampgate.ocpp.session import Session
 from ampgate.sockets import keep_alive
 from ampgate.trace import Trace
 
@@ -40,20 +42,20 @@ SPARE_CONNECTIONS: Final = 8
 
 Connected = Callable[[str, Link], Handler]
 """Called with charger id and link when a charger has connected; returns what answers its requests."""
-Disconnected = Callable[[str, Link], None]
+Disconnected = Callable[[str, Any], None]
+"""Called with charger id and session when that has ended."""
 
 
-class CentralSystem:
-    """Accepts the charge points that are configured.
+class ChargerServer(ABC):
+    """Accepts the charge points that are configured; who serves them then is a matter of the kinds of it.
 
-    ``known`` says whether an identity is configured; ``connected`` and ``disconnected`` frame each connection.
+    ``known`` says whether an identity is configured; ``disconnected`` hears of the end of each session.
     ``tcp_keep_alive`` and ``ping_interval`` are seconds, 0 switches them off.
     """
 
     def __init__(
         self,
         known: Callable[[str], bool],
-        connected: Connected,
         disconnected: Disconnected,
         *,
         capacity: int,
@@ -64,7 +66,6 @@ class CentralSystem:
         trace: Trace | None = None,
     ) -> None:
         self._known = known
-        self._connected = connected
         self._disconnected = disconnected
         self._require_subprotocol = require_subprotocol
         self._tcp_keep_alive = tcp_keep_alive
@@ -75,7 +76,7 @@ class CentralSystem:
         self._addresses: Counter[str] = Counter()
         self._gates: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._server: Server | None = None
-        self.links: dict[str, Link] = {}
+        self.links: dict[str, Session] = {}
         """Open connections by charger id."""
         self.received = self.malformed = 0
         """Frames of connections that have ended."""
@@ -122,6 +123,10 @@ class CentralSystem:
         if await self._occupied(identity):
             log.warning("ocpp %s: %s is connected already and alive, refused with 409", address, identity)
             return connection.respond(http.HTTPStatus.CONFLICT, f"charger {identity!r} is connected already\n")
+        return await self._prepare(connection, identity)
+
+    async def _prepare(self, connection: ServerConnection, identity: str) -> Response | None:
+        """What else has to be settled before an admitted charger's handshake ends; a response refuses it."""
         return None
 
     def _select_subprotocol(self, connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -165,14 +170,32 @@ class CentralSystem:
         """Forget a connection; its own end, which may come later, must not undo what a newer one begins."""
         link = self.links.pop(identity, None)
         if link is not None:
-            self.received += link.rpc.received
-            self.malformed += link.rpc.malformed
+            self.received += link.received
+            self.malformed += link.malformed
             self._disconnected(identity, link)
             link.abort()
 
-    def _open(self, identity: str, websocket: ServerConnection) -> Link:
+    def _open(self, identity: str, websocket: ServerConnection) -> Session:
         if self._tcp_keep_alive:
             keep_alive(websocket.transport.get_extra_info("socket"), self._tcp_keep_alive)
+        session = self.links[identity] = self._session(identity, websocket)
+        return session
+
+    @abstractmethod
+    def _session(self, identity: str, websocket: ServerConnection) -> Session:
+        """Who serves a charger that has connected."""
+
+
+class CentralSystem(ChargerServer):
+    """Answers the charge points itself: ``connected`` and ``disconnected`` frame each connection."""
+
+    def __init__(
+        self, known: Callable[[str], bool], connected: Connected, disconnected: Disconnected, **options: Any
+    ) -> None:
+        super().__init__(known, disconnected, **options)
+        self._connected = connected
+
+    def _session(self, identity: str, websocket: ServerConnection) -> Session:
         link = Link(
             websocket,
             call_timeout=self._call_timeout,
@@ -180,7 +203,6 @@ class CentralSystem:
             name=identity,
             trace=self._trace,
         )
-        self.links[identity] = link
         link.handle = self._connected(identity, link)
         return link
 

@@ -96,6 +96,9 @@ _TITLES: Final = {
 }
 """Headings of groups whose name alone does not say enough."""
 _EXTENSION: Final = "Extension: these registers are not in the original map; `modbus.extensions = false` hides them."
+_BMS_ONLY: Final = (
+    'Only with the BMS as central system: with `gateway.mode = "external"` these addresses get exception 02.'
+)
 _UNIT: Final = "_unit"
 _UNITS_TITLE: Final = "Units of measurements"
 _COLUMNS: Final = ("offset", "example", "signal", "key", "type", "access", "values")
@@ -129,6 +132,8 @@ def to_markdown() -> str:
             parts.append(f"### {_title(group)}\n")
             if signals[0].area == "extension":
                 parts.append(f"{_EXTENSION}\n")
+            if signals[0].mode == "bms":
+                parts.append(f"{_BMS_ONLY}\n")
             parts.append(_table(block, signals))
     parts.append(f"## {_UNITS_TITLE}\n\n{_units()}")
     return "\n".join(parts)

@@ -125,7 +125,10 @@ def _status(path: Path) -> dict[str, Any]:
 
 
 def _check_modbus(path: Path, server: dict[str, Any], unit: int) -> None:
-    """Read register 0; a server that turns us away, as its settings want, is alive too."""
+    """Read register 0, which not every mode has: exception 02 is an answer too.
+
+    A server that turns us away, as its settings want, is alive as well.
+    """
     request = struct.pack(">HHHBBHH", 1, 0, 6, unit, 3, 0, 1)
     try:
         answer = _exchange(server, request, 9)
@@ -133,7 +136,8 @@ def _check_modbus(path: Path, server: dict[str, Any], unit: int) -> None:
         raise Unhealthy(f"Modbus TCP: {error}") from error
     if len(answer) < 9 and _status(path)["modbus"]["tcp"]["refused"] > server["refused"]:
         return
-    if answer[:8] != struct.pack(">HHHBB", 1, 0, 5, unit, 3):
+    value, absent = struct.pack(">HHHBB", 1, 0, 5, unit, 3), struct.pack(">HHHBBB", 1, 0, 3, unit, 0x83, 2)
+    if not answer.startswith((value, absent)):
         raise Unhealthy(f"Modbus TCP: wrong answer {answer.hex() or '(none)'}")
 
 

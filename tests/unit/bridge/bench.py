@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from ampgate.bridge.central import Bridge
-from ampgate.bridge.charger import Charger, ChargerSetting
+from ampgate.bridge.charger import Charger
+from ampgate.bridge.signals import ChargerSetting
 from ampgate.journal import Journal
 from ampgate.ocpp import v16
 from ampgate.registers.image import Refusal

@@ -43,14 +43,17 @@ async def test_chargers_do_not_share_registers(make: Callable[..., Bench]) -> No
 
 
 async def test_the_end_of_an_older_connection_changes_nothing(make: Callable[..., Bench]) -> None:
-    bench = make()
+    bench = make(chargers=2)
+    assert not bench.bridge.online
     older = bench.connect()
     newer = bench.connect()
     bench.bridge.disconnected("CP0", older)  # type: ignore[arg-type]
     assert bench.charger.link is newer
     assert bench.word(100) == 0
+    assert bench.bridge.online
     bench.bridge.disconnected("CP0", newer)  # type: ignore[arg-type]
     assert bench.word(100) == 1
+    assert not bench.bridge.online
 
 
 async def test_once_a_second(make: Callable[..., Bench]) -> None:
@@ -120,6 +123,7 @@ async def test_status_of_a_charger_that_was_never_there(make: Callable[..., Benc
         "vendor": "",
         "model": "",
         "waiting": [],
+        "upstream": None,
     }
     assert [connector["number"] for connector in connectors] == [1, 2]  # 0 is the charger itself
     assert connectors[0] == {

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ampgate.bridge import charger as charger_module
+from ampgate.bridge import signals as signals_module
 from ampgate.bridge.results import StatusOrder
 from ampgate.journal import Journal
 from ampgate.ocpp import v16
@@ -186,7 +186,7 @@ async def test_a_charger_that_boots_tells_its_status_by_itself(make: Callable[..
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A charger that has not spoken is not called for as long as a test lasts."""
-    monkeypatch.setattr(charger_module, "QUIET", 600)
+    monkeypatch.setattr(signals_module, "QUIET", 600)
     yield
 
 
@@ -223,7 +223,7 @@ async def test_a_call_waits_until_the_boot_is_answered(bench: Bench) -> None:
 async def test_a_charger_that_stays_quiet_is_called_after_a_while(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(charger_module, "QUIET", 0.01)
+    monkeypatch.setattr(signals_module, "QUIET", 0.01)
     bench.connect()
     await bench.boot()
     bench.disconnect()

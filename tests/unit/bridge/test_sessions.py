@@ -21,7 +21,8 @@ import pytest
 from ampgate.bridge.activity import Activity
 from ampgate.bridge.policy import Fallback, Policy
 from ampgate.bridge.requests import TransactionIds
-from ampgate.bridge.sessions import Sessions, Settings, Transaction
+from ampgate.bridge.sessions import Sessions, Settings
+from ampgate.bridge.transactions import Transaction
 from ampgate.journal import Journal, PendingStop
 from ampgate.ocpp import v16
 from ampgate.registers.image import Refusal

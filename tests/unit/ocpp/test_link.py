@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 
-from ampgate.ocpp import link as link_module
+from ampgate.ocpp import session as session_module
 from ampgate.ocpp import v16
 from ampgate.ocpp.link import Link
 from ampgate.ocpp.rpc import CallError
@@ -334,7 +334,7 @@ async def test_alive(websocket: Websocket, connect: Open) -> None:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "PING_TIMEOUT", 0.02)
+    monkeypatch.setattr(session_module, "PING_TIMEOUT", 0.02)
 
 
 @pytest.mark.usefixtures("hasty")
