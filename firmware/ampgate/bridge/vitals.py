@@ -24,6 +24,7 @@ class Alarm(IntFlag):
     BMS_ABSENT = 1
     CHARGER_OFFLINE = 2
     SERIAL_PORT_CLOSED = 4
+    ADDRESS_IN_USE = 8
     # From bit 8 on: the box, `ampgate.board.box.Alarm`.
 
 
