@@ -78,6 +78,10 @@ STOP_TIMEOUT: Final = 5.0
 TABLE_INTERVAL: Final = 0.5
 BLOCK_INTERVAL: Final = 5.0
 FIRST_BLOCK: Final = 2.0
+LOG: Final = "demo.log"
+"""What chargers and BMS have to say, beside the gateway's log."""
+_AMPGATE: Final = sys.argv[0] if Path(sys.argv[0]).name == "ampgate" else "ampgate"
+"""How this program was called: where it lies is on few people's PATH."""
 _ACTIVITY_LINES: Final = (2, 10)
 """Fewest and most, as the terminal has room."""
 _FRAME_LINES: Final = 7
@@ -112,12 +116,6 @@ CHARGERS: Final = (
     _Charger("EV002", "Parking", "evlink-parking", _PHASES),
     _Charger("MYCHARGER", ""),
 )
-
-
-LOG: Final = "demo.log"
-"""What chargers and BMS have to say, beside the gateway's log."""
-_AMPGATE: Final = sys.argv[0] if Path(sys.argv[0]).name == "ampgate" else "ampgate"
-"""How this program was called: where it lies is on few people's PATH."""
 
 
 class DemoError(Exception):
