@@ -7,7 +7,8 @@ UV_VERSION = 0.13.9
 
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.setup-done
-TESTS = tests/unit tests/conformance tests/integration tests/fuzz
+# The files that take longest first, so that no worker ends with one of them alone.
+TESTS = tests/integration tests/fuzz tests/conformance tests/unit
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test bench lint format docs lock clean
@@ -23,7 +24,7 @@ run: $(STAMP) ## gateway and demo chargers on this computer; Ctrl-C ends it (ARG
 	@$(BIN)/ampgate run --demo $(ARGS)
 
 test: $(STAMP) ## every test that needs no hardware (ARGS="-k mbap" chooses)
-	@$(BIN)/python -m pytest $(TESTS) -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(TESTS) -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(STAMP) ## speed, side by side with other implementations
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -310,7 +310,7 @@ def _status_lines(status: dict[str, Any]) -> list[str]:
     if ocpp["unknown"]:
         tried = ", ".join(f"{identity or '(none)'} ({count}×)" for identity, count in ocpp["unknown"].items())
         lines.append(f"Not configured but tried to connect: {tried}")
-    lines += _board_lines(status["board"])
+    lines += [*_board_lines(status["board"]), *_alarm_lines(status["alarms"])]
     lines += [
         "",
         f"{'charger':<22} {'conn':>4} {'status':<14} {'power':>9} {'energy':>11} {'session':>10}  id tag",
@@ -361,7 +361,11 @@ def _board_lines(board: dict[str, Any]) -> list[str]:
     ]
     if now not in (None, at_start):
         lines.append(f"            now {_switches(now)}: in force after a restart")
-    return lines + [f"Alarm       {alarm}" for alarm in board["alarms"]]
+    return lines + _alarm_lines(board["alarms"])
+
+
+def _alarm_lines(alarms: list[str]) -> list[str]:
+    return [f"Alarm       {alarm}" for alarm in alarms]
 
 
 def _switches(positions: list[bool] | None) -> str:

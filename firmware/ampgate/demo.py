@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import Process
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -31,7 +31,7 @@ from ampgate.bms.charger import TaskRefused
 from ampgate.bms.config import AlarmTable, BmsConfig, BmsTable, ChargerTable, ModbusTable, TcpTable, UserTable
 from ampgate.bms.service import Bms, System
 from ampgate.registers.layout import address
-from ampgate.simulator.command import DEFAULT_TAGS
+from ampgate.simulator.profiles import PROFILES
 from ampgate.simulator.site import Plan, Site
 
 try:
@@ -52,12 +52,18 @@ log = logging.getLogger(__name__)
 
 HOST: Final = "127.0.0.1"
 UNIT_ID: Final = 1
+DEFAULT_OCPP_PORT: Final = 9000
+"""Where `ampgate simulate` looks for a central system, too."""
 SPEED: Final = 60.0
 """Simulated seconds in a real one."""
 SAMPLE_INTERVAL: Final = 2.0
-"""Real seconds between two MeterValues."""
+"""Real seconds between two MeterValues of chargers that can send them so often."""
+HEARTBEAT_INTERVAL: Final = 30
+"""Seconds. An EVlink takes a link for lost on which it hears nothing for a minute."""
 REMOTE_SHARE: Final = 0.5
 """Part of the drivers who wait until the BMS starts them."""
+TAGS: Final = tuple(f"DEMO-{number}" for number in range(1, 9))
+"""Id tags that the BMS knows: more than connectors, as a card is in one place only."""
 STRANGER: Final = "STRANGER"
 """Id tag of a driver whom the BMS does not know."""
 READ_RATE: Final = 0.25
@@ -72,24 +78,43 @@ STOP_TIMEOUT: Final = 5.0
 TABLE_INTERVAL: Final = 0.5
 BLOCK_INTERVAL: Final = 5.0
 FIRST_BLOCK: Final = 2.0
-_ACTIVITY_LINES: Final = 10
+LOG: Final = "demo.log"
+"""What chargers and BMS have to say, beside the gateway's log."""
+_AMPGATE: Final = sys.argv[0] if Path(sys.argv[0]).name == "ampgate" else "ampgate"
+"""How this program was called: where it lies is on few people's PATH."""
+_ACTIVITY_LINES: Final = (2, 10)
+"""Fewest and most, as the terminal has room."""
+_FRAME_LINES: Final = 7
+"""What the picture has besides connectors, activity and hints: title, head, rule, two gaps, a long line, the cursor."""
 _COLUMNS: Final = ("charger", "conn", "status", "kW", "L1 A", "L2 A", "L3 A", "kWh", "time", "id tag")
 
 
 class _Charger(NamedTuple):
     id: str
     name: str
-    connectors: int = 1
-    simulated: bool = True
+    profile: str = ""
+    """Kind of charger that is simulated here; none when somebody else may connect it."""
+    settings: Mapping[str, str] = {}
+    """What an installer has changed in it."""
+    sample_interval: float | None = None
+    """Real seconds between two MeterValues; the profile's when None."""
 
+    @property
+    def connectors(self) -> int:
+        return PROFILES[self.profile].connectors if self.profile else 1
+
+
+_PHASES: Final = {
+    "MeterValuesSampledData": "Energy.Active.Import.Register,Current.Import.L1,Current.Import.L2,Current.Import.L3"
+}
+"""An EVlink measures nothing but energy until somebody asks for more."""
 
 CHARGERS: Final = (
-    _Charger("CP001", "Garage left"),
-    _Charger("CP002", "Car park", 2),
-    _Charger("CP003", "Garage right"),
-    _Charger("CP004", "Visitors"),
-    _Charger("MYCHARGER", "(yours)", simulated=False),
-    _Charger("MYCHARGER2", "(yours)", simulated=False),
+    _Charger("CP001", "Garage", "generic", sample_interval=SAMPLE_INTERVAL),
+    _Charger("CP002", "Fast", "dc", sample_interval=SAMPLE_INTERVAL),
+    _Charger("EV001", "Wallbox", "evlink", _PHASES),
+    _Charger("EV002", "Parking", "evlink-parking", _PHASES),
+    _Charger("MYCHARGER", ""),
 )
 
 
@@ -98,7 +123,11 @@ class DemoError(Exception):
 
 
 def run_demo(
-    modbus_port: int = 5020, ocpp_port: int = 9000, *, duration: float | None = None, base_dir: Path | None = None
+    modbus_port: int = 5020,
+    ocpp_port: int = DEFAULT_OCPP_PORT,
+    *,
+    duration: float | None = None,
+    base_dir: Path | None = None,
 ) -> int:
     """Show the demo until SIGINT, SIGTERM or SIGHUP, or for ``duration`` seconds; returns the exit code.
 
@@ -109,7 +138,7 @@ def run_demo(
     directory.mkdir(parents=True, exist_ok=True)
     try:
         demo = Demo(directory, _free_port("modbus", modbus_port), _free_port("ocpp", ocpp_port), duration)
-        with _log_to(directory / "demo.log"):
+        with _log_to(directory / LOG):
             run_loop(demo.run())
     except DemoError as error:
         print(f"ampgate: {error}", file=sys.stderr)
@@ -225,7 +254,7 @@ class Demo:
             "schema": 1,
             "gateway": {"name": "ampgate demo"},
             "modbus": {"unit_id": UNIT_ID, "tcp": {"host": HOST, "port": self.modbus_port}},
-            "ocpp": {"host": HOST, "port": self.ocpp_port},
+            "ocpp": {"host": HOST, "port": self.ocpp_port, "heartbeat_interval": HEARTBEAT_INTERVAL},
             "charger": [
                 {"id": charger.id, "name": charger.name, "connectors": charger.connectors} for charger in CHARGERS
             ],
@@ -237,7 +266,7 @@ class Demo:
             modbus=ModbusTable(unit_id=UNIT_ID, tcp=TcpTable(HOST, self.modbus_port)),
             alarm=AlarmTable(stdout=False),  # the terminal shows the site
             charger=[ChargerTable(charger.id, charger.connectors) for charger in CHARGERS],
-            user=[UserTable(f"Driver {number}", [tag]) for number, tag in enumerate(DEFAULT_TAGS, 1)],
+            user=[UserTable(f"Driver {number}", [tag]) for number, tag in enumerate(TAGS, 1)],
         )
 
     async def _wait_for(self, gateway: Process) -> None:
@@ -264,10 +293,13 @@ class Demo:
     async def _play(self, gateway: Process) -> None:
         site = Site(
             f"ws://{HOST}:{self.ocpp_port}",
-            [Plan(charger.id, charger.connectors) for charger in CHARGERS if charger.simulated],
-            tags=(*DEFAULT_TAGS, STRANGER),
+            [
+                Plan(charger.id, None, PROFILES[charger.profile], charger.settings, charger.sample_interval)
+                for charger in CHARGERS
+                if charger.profile
+            ],
+            tags=(*TAGS, STRANGER),
             speed=SPEED,
-            sample_interval=SAMPLE_INTERVAL,
             remote_share=REMOTE_SHARE,
             listener=lambda event: log.info("%s %s: %s", event.charger, event.connector or "", event.text),
         )
@@ -275,7 +307,7 @@ class Demo:
             bms.read_rate = READ_RATE
             operator = Operator(bms)
             await self._watch(gateway, bms, operator, [site.run(), bms.run(), operator.run()])
-            print(f"The demo has ended. {summary(bms, operator)}", flush=True)
+            print(f"The demo has ended: {summary(bms, operator)}", flush=True)
 
     async def _watch(
         self, gateway: Process, bms: Bms, operator: Operator, parties: list[Coroutine[Any, Any, None]]
@@ -301,28 +333,26 @@ class Demo:
     def hints(self) -> Iterator[tuple[str, str]]:
         """How to join in: what, and a line to copy."""
         status = address("connector.status", 0, 1)
-        mine = next(charger.id for charger in CHARGERS if not charger.simulated)
+        mine = next(charger.id for charger in CHARGERS if not charger.profile)
         ocpp = f"ws://{HOST}:{self.ocpp_port}"
         yield "Modbus TCP", f"{HOST}:{self.modbus_port}, unit id {UNIT_ID}"
-        yield (
-            f"  status of {CHARGERS[0].id}",
-            f"mbpoll -0 -1 -p {self.modbus_port} -a {UNIT_ID} -r {status} -c 1 {HOST}",
-        )
-        yield "OCPP 1.6", f"{ocpp}/<charger id>"
-        yield "  your own charger", f"{ocpp}/{mine}"
-        yield "  or simulate it", f"ampgate simulate --url {ocpp} --id {mine}"
-        yield "BMS of the demo", f"ampgate bms status --state {self._bms_state}"
-        yield "Log", f"{self.gateway_log}   (time passes {SPEED:g} times as fast for the cars; Ctrl-C ends the demo)"
+        yield f"Read {CHARGERS[0].id}", f"mbpoll -0 -1 -p {self.modbus_port} -r {status} -c 1 {HOST}"
+        yield "Your charger", f"{ocpp}/{mine}"
+        url = "" if self.ocpp_port == DEFAULT_OCPP_PORT else f"--url {ocpp} "
+        yield "Simulate it", f"{_AMPGATE} simulate {url}--id {mine}"
+        yield "BMS", f"{_AMPGATE} bms status --state {self._bms_state}"
+        yield "Logs", f"gateway.log, {LOG} in {self._directory}"
+        yield "Time", f"passes {SPEED:g} times as fast for the cars; Ctrl-C ends the demo"
 
 
 def summary(bms: Bms, operator: Operator) -> str:
     """What the BMS has seen so far."""
     uses = [system.record.total for system in bms.systems]
     return (
-        f"sessions: {sum(use.sessions for use in uses)} ({sum(use.energy for use in uses):.1f} kWh), "
-        f"accepted: {sum(charger.accepted for charger in bms.chargers)}, "
-        f"declined: {sum(charger.declined for charger in bms.chargers)}, "
-        f"remote starts: {operator.starts}, remote stops: {operator.stops}"
+        f"sessions {sum(use.sessions for use in uses)} ({sum(use.energy for use in uses):.1f} kWh), "
+        f"accepted {sum(charger.accepted for charger in bms.chargers)}, "
+        f"declined {sum(charger.declined for charger in bms.chargers)}, "
+        f"remote starts {operator.starts}, stops {operator.stops}"
     )
 
 
@@ -391,8 +421,10 @@ def _rows(status: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 def _cells(connector: dict[str, Any]) -> Iterator[str]:
     yield str(connector["number"])
     yield connector["status"] or ""
-    yield _number(connector["power_w"], 1000, 2)
-    yield from (_number(current, 1, 1) for current in connector["currents_a"])
+    power, currents = connector["power_w"], connector["currents_a"]
+    unmeasured = power == 0 and any(currents)  # the charger sends no power
+    yield _number(None if unmeasured else power, 1000, 2)
+    yield from (_number(current, 1, 1) for current in currents)
     yield _number(connector["session_wh"], 1000, 2)
     seconds = connector["session_s"]
     yield "" if seconds is None else f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
@@ -422,7 +454,7 @@ class PlainView:
         """Print what is new."""
         if not self._explained:
             for title, text in demo.hints():
-                print(f"{title:<20} {text}")
+                print(f"{title:<13} {text}")
             self._explained = True
         for event in status["activity"]:
             if event["at"] > self._last_event:
@@ -452,19 +484,22 @@ class TableView:
 
     def show(self, status: dict[str, Any], demo: Demo, summary: str) -> None:
         """Draw the picture anew."""
-        table = Table(
-            title=f"ampgate {status['version']} demo", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1)
-        )
+        title = f"ampgate {status['version']} demo"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
         for number, column in enumerate(_COLUMNS):
-            table.add_column(column, justify="right" if 3 <= number <= 8 else "left", no_wrap=True)
+            numeric, words = 3 <= number <= 8, column in ("status", "id tag")  # which give way on a narrow terminal
+            table.add_column(column, justify="right" if numeric else "left", no_wrap=not words)
         for row in _rows(status):
             style = _STYLES.get(row[2], "")
-            table.add_row(*(Text(cell, style=style) for cell in row))
-        activity = Text("\n".join(_line(event) for event in status["activity"][-_ACTIVITY_LINES:]), no_wrap=True)
+            table.add_row(*(Text(cell, style=style, no_wrap=True, overflow="ellipsis") for cell in row))
         hints = Table.grid(padding=(0, 2))
-        for title, text in (*demo.hints(), ("", summary)):
+        for title, text in (*demo.hints(), ("So far", summary)):
             hints.add_row(Text(title, style="bold"), Text(text))
-        self._live.update(Group(table, activity, Text(), hints), refresh=True)
+        fewest, most = _ACTIVITY_LINES
+        room = self._live.console.height - _FRAME_LINES - table.row_count - hints.row_count
+        events = status["activity"][-max(fewest, min(most, room)) :]
+        activity = Text("\n".join(_line(event) for event in events), no_wrap=True)
+        self._live.update(Group(table, Text(), activity, Text(), hints), refresh=True)
 
 
 @contextlib.contextmanager

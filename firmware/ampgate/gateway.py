@@ -42,6 +42,7 @@ from ampgate.ocpp.server import CentralSystem
 from ampgate.registers.layout import ChargerShape
 from ampgate.registers.site import Site
 from ampgate.system import clock, identity
+from ampgate.system.network.conflict import conflict
 from ampgate.trace import Trace
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ class Gateway:
             {"ping": lambda: __version__, "status": self.status, "trace": self.frames, "board": self.operate_board},
         )
         self.modbus_port = self.ocpp_port = 0
+        self._conflict = ""
 
     def _bridge(self, site: Site, adjust: Callable[[timedelta], bool] | None) -> Bridge | External:
         """What joins the registers with the chargers, as the mode wants it."""
@@ -200,6 +202,11 @@ class Gateway:
         finally:
             await self.stop()
 
+    def tick(self) -> None:
+        """Once a second: what the registers and the lamps show of the gateway itself."""
+        self._conflict = conflict()
+        self.bridge.tick()
+
     def status(self) -> dict[str, Any]:
         """Everything that ``ampgate status`` shows."""
         config = self.config
@@ -221,6 +228,7 @@ class Gateway:
                 "upstream": upstream_url(config),
             },
             "board": self.box.status(),
+            "alarms": [self._conflict] if self._conflict else [],
         } | self.bridge.status()
 
     def operate_board(self, **changes: Any) -> dict[str, Any]:
@@ -235,7 +243,9 @@ class Gateway:
         tcp, rtu_ = self.tcp.statistics, self.rtu.server.statistics
         links = self.central.links.values()
         return {
-            "alarms": (Alarm.SERIAL_PORT_CLOSED if self._serial_missing else 0) | self.box.alarm,
+            "alarms": (Alarm.SERIAL_PORT_CLOSED if self._serial_missing else 0)
+            | (Alarm.ADDRESS_IN_USE if self._conflict else 0)
+            | self.box.alarm,
             "uptime": int(time.monotonic() - self._started),
             "unit_id": self.config.modbus.unit_id,
             "tcp_clients": len(self.tcp.clients),
@@ -264,6 +274,8 @@ class Gateway:
             trouble = Trouble.BMS_ABSENT
         elif self._serial_missing:
             trouble = Trouble.SERIAL_PORT
+        elif self._conflict:
+            trouble = Trouble.ADDRESS_IN_USE
         return Signs(self.bridge.online, self._ocpp_received, self.tcp.statistics.requests, trouble)
 
     def _tcp_status(self) -> dict[str, Any]:
@@ -351,11 +363,11 @@ async def run(config: Config, state: Path, board: Path | None = None, *, system_
 
 
 async def _tick_until(stop: asyncio.Event, gateway: Gateway, notifier: sdnotify.SystemdNotifier) -> None:
-    """Once a second: the clock registers, what systemd shows, and a sign of life when its watchdog asks for one."""
+    """Once a second: what the gateway and systemd show, and a sign of life when its watchdog asks for one."""
     watchdog = "WATCHDOG_USEC" in os.environ
     told = 0
     while not stop.is_set():
-        gateway.bridge.tick()
+        gateway.tick()
         connected = len(gateway.central.links)
         if connected != told:
             told = connected

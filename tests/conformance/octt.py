@@ -28,7 +28,7 @@ from tests.integration.peers import DEADLINE, NOON, Charger, until, words_of_tex
 from tests.integration.shared import Place
 
 PACKAGE = "ocpp-package"
-PEERS = (PACKAGE, "generic", "core", "dc", "evlink")
+PEERS = (PACKAGE, *PROFILES)
 """Charge points: an independent one, and simulated ones by the names of their profiles."""
 VALID = "VALID-TAG-1"
 ACCEPTED, BLOCKED, EXPIRED, INVALID, CONCURRENT = range(5)
@@ -411,6 +411,8 @@ class SimulatedStation(Station):
                 self.charger.unplug(1)
         place = place or self.charger.connector(1)
         await self._until(lambda: place.transaction is None, "the end of the transaction")
+        if "no-reason" in self.charger.quirks:
+            reason = "Local"  # what a StopTransaction without reason means (§6.49)
         await self._end(transaction_id, reason, id_tag or "", place.meter, datetime.now(UTC))
 
     @property

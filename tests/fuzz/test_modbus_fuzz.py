@@ -161,7 +161,7 @@ def check_response(request: bytes, response: bytes) -> None:
         assert rest == b""
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(requests)
 @example(b"\x10\xff\xff\x00\x7b\xf6" + bytes(246))
 @example(b"\x17\xff\xff\x00\x7d\xff\xff\x00\x79\xf2" + bytes(242))
@@ -233,7 +233,7 @@ def received(stream: bytes, cuts: list[int]) -> tuple[bytes, bool]:
     return answers, False
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(streams, st.lists(st.integers(0, 4000), max_size=20))
 def test_any_stream_in_any_segments(stream: bytes, cuts: list[int]) -> None:
     wanted = expected(stream)
@@ -302,5 +302,5 @@ class Writes(RuleBasedStateMachine):
 
 
 TestWrites = Writes.TestCase
-TestWrites.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestWrites.settings = settings(max_examples=150, stateful_step_count=30)
 TestWrites.pytestmark = [pytest.mark.fuzz]  # type: ignore[attr-defined]

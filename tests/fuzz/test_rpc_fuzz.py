@@ -14,7 +14,7 @@ from ampgate.ocpp.rpc import Rpc, repair
 
 pytestmark = pytest.mark.fuzz
 
-BUSY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+BUSY = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 """What UTF-8 can say."""

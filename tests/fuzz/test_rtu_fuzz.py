@@ -95,7 +95,7 @@ def torn(events: list[object], data: st.DataObject) -> list[object]:
 
 
 @given(events=streams, data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_stream(events: list[object], data: st.DataObject) -> None:
     recorder = Recorder()
     for answer in recorder.play([*torn(events, data), SILENCE, FORGET]):
@@ -114,7 +114,7 @@ def test_any_stream(events: list[object], data: st.DataObject) -> None:
 
 
 @given(events=streams, data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_request_after_anything(events: list[object], data: st.DataObject) -> None:
     """Unless it was told to listen only, or the last answer is awaited back as an echo."""
     recorder = Recorder()
@@ -125,14 +125,14 @@ def test_a_request_after_anything(events: list[object], data: st.DataObject) -> 
 
 
 @given(noise=st.binary(max_size=600), data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_request_right_after_noise(noise: bytes, data: st.DataObject) -> None:
     recorder = Recorder()
     assert list(recorder.play([*torn([noise + READ], data), SILENCE])) == [with_crc(b"\x11\x03\x02\x12\x34")]
 
 
 @given(frame=frames, data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_damaged_frame_does_nothing(frame: bytes, data: st.DataObject) -> None:
     """CRC-16 finds every single-bit error and every burst of up to 16 bits."""
     start = data.draw(st.integers(0, 8 * len(frame) - 1))
@@ -145,7 +145,7 @@ def test_a_damaged_frame_does_nothing(frame: bytes, data: st.DataObject) -> None
 
 
 @given(events=st.lists(frames | sound, max_size=12), data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_segments_do_not_matter(events: list[object], data: st.DataObject) -> None:
     """Frames with silences between them mean the same, however they are read."""
     spaced = [each for event in events for each in (event, SILENCE)]

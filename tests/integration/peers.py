@@ -31,7 +31,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ampgate import control
 
-DEADLINE = 8.0
+DEADLINE = 30.0
 """Seconds in which everything that is waited for has to happen, on a busy machine too."""
 _POLL = 0.004
 SUBPROTOCOL = "ocpp1.6"

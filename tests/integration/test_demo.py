@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-START = 10.0
-END = 15.0
+START = 30.0
+END = 30.0
 
 
 def command(*arguments: str) -> list[str]:
@@ -53,21 +53,53 @@ def gateways(directory: Path) -> list[str]:
     return [line for line in lines if str(directory) in line and "ampgate gateway" in line]
 
 
-def test_it_shows_a_session_and_ends_by_itself(environment, directory):
-    arguments = command("--modbus-port", "0", "--ocpp-port", "0", "--duration", "8")
-    result = subprocess.run(arguments, capture_output=True, text=True, timeout=40, env=environment, check=False)
-    assert result.returncode == 0, result.stderr
-    assert result.stderr == ""
-    assert re.search(r"CP001 +Authorize DEMO-1: Accepted by the BMS", result.stdout)
-    assert re.search(r"CP001 +StartTransaction \d+ on connector 1, DEMO-1: Accepted by the BMS", result.stdout)
-    row = re.search(r"^CP001 .* Charging +(\S+) +(\S+) +(\S+) +(\S+) +(\S+) +0:00:\d\d +DEMO-1", result.stdout, re.M)
-    assert row, result.stdout
+def started(environment: dict[str, str]) -> subprocess.Popen:
+    return subprocess.Popen(
+        command("--modbus-port", "0", "--ocpp-port", "0"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+ROW = re.compile(r"^CP001 .* Charging +(\S+) +(\S+) +(\S+) +(\S+) +(\S+) +0:\d\d:\d\d +DEMO-1", re.M)
+
+
+def test_it_shows_a_session_of_four_chargers(environment):
+    seen = ""
+    with started(environment) as process:
+        try:
+            while not (row := ROW.search(seen)):
+                line = process.stdout.readline()
+                assert line, process.stderr.read()
+                seen += line
+        finally:
+            end(process)
+    assert re.search(r"CP001 +Authorize DEMO-1: Accepted by the BMS", seen)
+    assert re.search(r"CP001 +StartTransaction \d+ on connector 1, DEMO-1: Accepted by the BMS", seen)
     power, l1, l2, l3, energy = map(float, row.groups())
     assert power == pytest.approx((l1 + l2 + l3) * 0.23, rel=0.05)
     assert energy > 0
-    assert re.search(r"^MYCHARGER .* offline", result.stdout, re.M)
-    assert re.search(r"mbpoll .* -r 714 ", result.stdout)
-    assert re.search(r"ws://127\.0\.0\.1:\d+/MYCHARGER$", result.stdout, re.M)
+    for charger, model in {
+        "CP001": "ampgate Simulated AC-22",
+        "CP002": "ampgate Simulated DC-120",
+        "EV001": "Schneider Electric EVlink Smart Wallbox",
+        "EV002": "Schneider Electric EVlink Parking",
+    }.items():
+        assert re.search(rf"{charger} +booted: {model}$", seen, re.M)
+    assert re.search(r"^MYCHARGER .* offline", seen, re.M)
+    assert re.search(r"mbpoll .* -r 714 ", seen)
+    assert re.search(r"ws://127\.0\.0\.1:\d+/MYCHARGER$", seen, re.M)
+
+
+def test_it_ends_by_itself_and_leaves_nothing(environment, directory):
+    arguments = command("--modbus-port", "0", "--ocpp-port", "0", "--duration", "0.5")
+    result = subprocess.run(
+        arguments, capture_output=True, text=True, timeout=START + END, env=environment, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
     assert "The demo has ended" in result.stdout
     assert gateways(directory) == []
     assert list(directory.glob("ampgate-demo-*")) == []
@@ -75,14 +107,7 @@ def test_it_shows_a_session_and_ends_by_itself(environment, directory):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_cleanly(environment, directory, number):
-    process = subprocess.Popen(
-        command("--modbus-port", "0", "--ocpp-port", "0"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    with process:
+    with started(environment) as process:
         try:
             assert any("Accepted by the BMS" in line for line in process.stdout)
             assert len(gateways(directory)) == 1

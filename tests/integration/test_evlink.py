@@ -12,7 +12,7 @@ import pytest
 
 from ampgate.simulator.profiles import PROFILES
 from ampgate.simulator.vehicle import Vehicle
-from tests.integration.peers import DEADLINE, words_of_text
+from tests.integration.peers import DEADLINE, until, words_of_text
 from tests.integration.shared import SharedGateway, shared_gateway
 from tests.integration.simulated import at, connected
 
@@ -175,14 +175,13 @@ async def test_ocpp_1_5_is_refused_and_the_log_says_why(shared: SharedGateway) -
     """The station comes with version 1.5; only 1.6 is spoken here."""
     told: list[str] = []
     async with shared.place() as place:
-        async with at(
-            place, "evlink", settings={"ocppVersion": "1.5"}, listener=lambda event: told.append(event.text)
-        ) as charger:
+        async with at(place, "evlink", settings={"ocppVersion": "1.5"}, listener=lambda event: told.append(event.text)):
             await place.gateway.logged(
                 f"charger {place.identity!r} refused with 400: the subprotocol must be ocpp1.6; offered: ocpp1.5"
             )
-            assert await charger.until(lambda: True, DEADLINE)
             assert await place.bms.word(100) == 1  # Charger Communication status: error
-        assert any("refused with HTTP 400" in text and "must be ocpp1.6" in text for text in told), told
+            await until(
+                lambda: any("HTTP 400" in text and "must be ocpp1.6" in text for text in told), "why it is refused"
+            )
         async with at(place, "evlink", settings={"ocppVersion": "1.6"}):
             await place.bms.until(100, 0)

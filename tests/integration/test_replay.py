@@ -14,8 +14,13 @@ from typing import Any
 import pytest
 from ocpp.v16 import call
 
+from ampgate.simulator.profiles import PROFILES
+from ampgate.simulator.site import vehicle
+from ampgate.trace import LONGEST
 from tests.integration.conftest import StartGateway
-from tests.integration.peers import DEADLINE, NOON, Bms, Charger, GatewayProcess
+from tests.integration.peers import DEADLINE, NOON, Bms, Charger, GatewayProcess, until, words_of_text
+from tests.integration.shared import Place
+from tests.integration.simulated import at
 
 PlugIn = Callable[..., Awaitable[Charger]]
 Poll = Callable[[GatewayProcess], Awaitable[Bms]]
@@ -28,6 +33,15 @@ def lines_of(path: Path) -> list[str]:
 
 def write_lines(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def pause_before(path: Path, text: str) -> None:
+    """Make the recording one of ten minutes ago, with a pause of 40 s before the last frame that holds this."""
+    frames = [json.loads(line) for line in lines_of(path)]
+    last = max(index for index, frame in enumerate(frames) if text in frame["data"])
+    for index, frame in enumerate(frames):
+        frame["at"] -= 600 if index < last else 560
+    write_lines(path, list(map(json.dumps, frames)))
 
 
 def forget(state: Path) -> None:
@@ -157,11 +171,7 @@ async def test_what_the_gateway_asks_is_answered_as_recorded(
 
     The recording is of ten minutes ago; its timestamps are moved as far.
     """
-    frames = [json.loads(line) for line in lines_of(recording)]
-    last = max(index for index, frame in enumerate(frames) if '"StopTransaction"' in frame["data"])
-    for index, frame in enumerate(frames):
-        frame["at"] -= 600 if index < last else 560
-    write_lines(recording, list(map(json.dumps, frames)))
+    pause_before(recording, '"StopTransaction"')
     gateway = await start_gateway(bms=ACCEPT)
     bms = await poll(gateway)
     playing = asyncio.create_task(replay(gateway, recording, "--pace", "10", "--now"))
@@ -183,6 +193,50 @@ async def test_what_the_gateway_asks_is_answered_as_recorded(
     assert "ClearCache is asked of the charger now, and was not then" in output
     assert "RemoteStopTransaction" not in output
     assert 600 <= await bms.epoch(247) - 1769864520 < 900  # the charger's clock said 13:02:00 on 31 January
+
+
+async def test_a_long_answer_is_recorded_and_played_whole(
+    start_gateway: StartGateway, poll: Poll, tmp_path: Path, state: Path
+) -> None:
+    """An EVlink with a long name that measures all it can tells all parameters in one answer to GetConfiguration."""
+    path = tmp_path / "trace.jsonl"
+
+    async def ask(bms: Bms) -> str:
+        await bms.write(1751, 1)  # Get Configuration flag; an empty key asks for all
+        await bms.until(1751, 0)
+        assert await bms.word(1753) == 0  # Accepted
+        return await bms.text(1805, 95)
+
+    gateway = await start_gateway()
+    bms = await poll(gateway)
+    settings = {
+        "MeterValuesSampledData": ",".join(reading.listed for reading in PROFILES["evlink"].readings),
+        "stationName": "Visitors' car park, second basement, " * 5,
+    }
+    async with at(Place(gateway, "CP0", bms), "evlink", settings=settings) as charger:  # type: ignore[arg-type]
+        await until(lambda: charger.online and not charger.connection.outbox, "nothing left to send")
+        number = await ask(bms)
+        assert number == str(len(PROFILES["evlink"].keys))
+        charger.plug_in(1, vehicle(charger.connector(1).supply, 40))
+        await bms.until(714, 1)
+        code, output = await ampgate("trace", "--state", str(gateway.state), "--save", str(path))
+        assert code == 0, output
+    assert max(len(json.loads(line)["data"]) for line in lines_of(path)) > LONGEST
+    assert gateway.terminate() == 0
+    forget(state)
+    pause_before(path, '"StatusNotification"')
+    gateway = await start_gateway()
+    bms = await poll(gateway)
+    playing = asyncio.create_task(replay(gateway, path, "--pace", "10"))
+    try:
+        await bms.until(127, *words_of_text("Schneider Electric", 10))  # ChargePointVendor
+        assert await ask(bms) == number
+        code, output = await playing
+    finally:
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+    assert code == 0, output
+    assert "note:" not in output
 
 
 async def test_a_recording_without_its_begin_is_booted_first(recording: Path, start_gateway: StartGateway) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,15 +20,14 @@ from tests.integration.conftest import StartGateway
 from tests.integration.peers import (
     DEADLINE,
     NOON,
-    NOON_EPOCH,
     REFUSED,
     Bms,
     Charger,
     GatewayProcess,
     RawCharger,
-    until,
     words_of_text,
 )
+from tests.integration.shared import Place, SharedGateway, shared_gateway
 
 PlugIn = Callable[..., Awaitable[Charger]]
 PlugInRaw = Callable[..., Awaitable[RawCharger]]
@@ -39,6 +37,38 @@ RESULTS = ["Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx"]
 """Authorization result: the values 0…4."""
 NOON_WORDS = [0x697D, 0xEEC0]
 """`NOON_EPOCH` in two registers."""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedGateway]:
+    """A gateway with default settings."""
+    with shared_gateway(tmp_path_factory.mktemp("gateway"), [f"SE{number:03}" for number in range(160)]) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+async def place(shared: SharedGateway) -> AsyncIterator[Place]:
+    """A charger of two connectors that no other test has used; a test that needs more has a gateway of its own."""
+    async with shared.place() as place:
+        yield place
+
+
+@pytest.fixture
+def bms(place: Place) -> Bms:
+    """A BMS that sees this charger as charger 0."""
+    return place.bms
+
+
+@pytest.fixture
+async def charger(place: Place, plug_in: PlugIn) -> Charger:
+    """The charge point at its place, booted."""
+    return await plug_in(place.gateway, place.identity)
+
+
+@pytest.fixture
+async def raw(place: Place, plug_in_raw: PlugInRaw) -> RawCharger:
+    """A charge point that sends what the test writes, booted."""
+    return await plug_in_raw(place.gateway, place.identity)
 
 
 def seconds_off(timestamp: str) -> float:
@@ -81,17 +111,17 @@ async def test_serial_numbers_longer_than_ocpp_allows_boot_all_the_same(raw: Raw
     assert await bms.read(101, 13) == words_of_text(serial[:26], 13)
 
 
-async def test_nothing_but_a_boot_is_answered_before_the_first_boot(gateway: GatewayProcess, plug_in: PlugIn) -> None:
-    charger = await plug_in(gateway, boot=False)
+async def test_nothing_but_a_boot_is_answered_before_the_first_boot(place: Place, plug_in: PlugIn) -> None:
+    charger = await plug_in(place.gateway, place.identity, boot=False)
     with pytest.raises(ocpp.exceptions.SecurityError):
         await charger.ask(call.Heartbeat())
     await charger.boot()
     assert seconds_off((await charger.ask(call.Heartbeat())).current_time) < 5
 
 
-async def test_a_booted_charger_stays_accepted_when_it_reconnects(gateway: GatewayProcess, plug_in: PlugIn) -> None:
-    await (await plug_in(gateway)).close()
-    charger = await plug_in(gateway, boot=False)
+async def test_a_booted_charger_stays_accepted_when_it_reconnects(place: Place, plug_in: PlugIn) -> None:
+    await (await plug_in(place.gateway, place.identity)).close()
+    charger = await plug_in(place.gateway, place.identity, boot=False)
     await charger.ask(call.Heartbeat())
 
 
@@ -432,17 +462,15 @@ async def test_meter_values_of_a_stop_reach_the_connector(charger: Charger, bms:
     await asked
 
 
-async def test_start_waits_for_the_bms_over_a_lost_connection(
-    gateway: GatewayProcess, bms: Bms, plug_in_raw: PlugInRaw
-) -> None:
+async def test_start_waits_for_the_bms_over_a_lost_connection(place: Place, plug_in_raw: PlugInRaw) -> None:
     start = {"connectorId": 1, "idTag": "A", "meterStart": 7, "timestamp": NOON}
-    raw = await plug_in_raw(gateway)
+    bms, raw = place.bms, await plug_in_raw(place.gateway, place.identity)
     await raw.request("StartTransaction", **start)
     await bms.until(194, 1)
     await raw.close()
     await bms.until(100, 1)
     assert await bms.read(194, 2) == [1, 1]
-    raw = await plug_in_raw(gateway, boot=False)
+    raw = await plug_in_raw(place.gateway, place.identity, boot=False)
     waiting = await raw.request("StartTransaction", **start)  # resent while the BMS still thinks
     await raw.ask("Heartbeat")
     await bms.write(228, 77)
@@ -452,7 +480,7 @@ async def test_start_waits_for_the_bms_over_a_lost_connection(
     # Resent once more, and over another connection: the same answer, and nobody is asked.
     assert (await raw.ask("StartTransaction", **start))["transactionId"] == 77
     await raw.close()
-    raw = await plug_in_raw(gateway, boot=False)
+    raw = await plug_in_raw(place.gateway, place.identity, boot=False)
     assert (await raw.ask("StartTransaction", **start))["transactionId"] == 77
     assert await bms.word(194) == 0
     # A start that differs is a new one.
@@ -527,11 +555,11 @@ async def test_the_policy_decides_when_the_bms_does_not(
 async def test_a_bms_that_stops_its_heartbeat_is_not_waited_for(
     start_gateway: StartGateway, plug_in: PlugIn, poll: Poll
 ) -> None:
-    gateway = await start_gateway(bms={"heartbeat_timeout": 0.2, "policy": "accept"})
+    gateway = await start_gateway(bms={"heartbeat_timeout": 0.2, "policy": "accept", "answer_timeout": 600})
     bms, charger = await poll(gateway), await plug_in(gateway)
     await bms.write(0, 1)
     await gateway.logged("has not written its heartbeat")
-    async with asyncio.timeout(DEADLINE):  # the answer timeout is 15 s
+    async with asyncio.timeout(DEADLINE):
         assert (await charger.ask(call.Authorize(id_tag="A"))).id_tag_info == {"status": "Accepted"}
     await bms.write(0, 1)
     await gateway.logged("writes its heartbeat again")
@@ -835,12 +863,13 @@ async def test_an_operation_that_is_running_is_busy(charger: Charger, bms: Bms) 
     assert [action for action, _ in charger.asked] == ["ClearCache", "Reset"]
 
 
-async def test_operation_at_a_charger_that_is_not_there(gateway: GatewayProcess, bms: Bms, plug_in: PlugIn) -> None:
+async def test_operation_at_a_charger_that_is_not_there(place: Place, plug_in: PlugIn) -> None:
+    bms = place.bms
     await bms.write(366, 1)
     await bms.until(366, 0)
     assert await bms.word(371) == 21
     # Nothing is sent before the boot is answered either (OCPP 1.6 errata 3.40).
-    charger = await plug_in(gateway, boot=False)
+    charger = await plug_in(place.gateway, place.identity, boot=False)
     await bms.write(376, 1)
     await bms.until(376, 0)
     assert await bms.word(383) == 21
@@ -1069,7 +1098,8 @@ REFUSALS = {
 }
 
 
-async def test_refused_writes(gateway: GatewayProcess, bms: Bms) -> None:
+async def test_refused_writes(gateway: GatewayProcess, poll: Poll) -> None:
+    bms = await poll(gateway)
     before = await bms.read(164, 30), await bms.read(426, 80), await bms.read(712, 6)
     assert {write: await bms.refusal(*write) for write in REFUSALS} == REFUSALS
     assert (await bms.read(164, 30), await bms.read(426, 80), await bms.read(712, 6)) == before
@@ -1079,179 +1109,3 @@ async def test_a_write_that_is_refused_in_part_does_nothing(charger: Charger, bm
     assert await bms.refusal(436, 1, 9) == 3  # flag 1 with operation 9
     assert await bms.word(436) == 0
     assert charger.asked == []
-
-
-# Clock and heartbeat
-
-
-async def test_the_clock_reads_utc(gateway: GatewayProcess, bms: Bms) -> None:
-    second, minute, hour, day, month, year = await bms.read(1, 6)
-    shown = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    assert abs((datetime.now(UTC) - shown).total_seconds()) < 5
-
-
-async def _time_told(charger: Charger) -> datetime:
-    return datetime.fromisoformat((await charger.ask(call.Heartbeat())).current_time)
-
-
-async def test_setting_the_clock_in_one_request(charger: Charger, bms: Bms) -> None:
-    await bms.write(1, 30, 59, 23, 28, 2, 2032)
-    assert (await bms.read(2, 5)) == [59, 23, 28, 2, 2032]
-    off = await _time_told(charger) - datetime(2032, 2, 28, 23, 59, 30, tzinfo=UTC)
-    assert 0 <= off.total_seconds() < 5
-
-
-async def test_setting_the_clock_register_by_register(charger: Charger, bms: Bms) -> None:
-    before = await _time_told(charger)
-    for address, value in ((6, 2032), (5, 3), (1, 7), (2, 8), (3, 9)):
-        await bms.write(address, value)
-        assert (await _time_told(charger) - before).total_seconds() < 5  # not set before all six are there
-    await bms.write(4, 31)
-    off = await _time_told(charger) - datetime(2032, 3, 31, 9, 8, 7, tzinfo=UTC)
-    assert 0 <= off.total_seconds() < 5
-
-
-async def test_an_impossible_date_is_dropped(gateway: GatewayProcess, charger: Charger, bms: Bms) -> None:
-    await bms.write(1, 0, 0, 0, 31, 2, 2032)
-    assert seconds_off((await charger.ask(call.Heartbeat())).current_time) < 5
-    assert await bms.word(6) == datetime.now(UTC).year
-    await gateway.logged("no date")
-
-
-async def test_the_clock_registers_in_another_zone(start_gateway: StartGateway, plug_in: PlugIn, poll: Poll) -> None:
-    gateway = await start_gateway(gateway={"timezone": "Europe/Madrid"})
-    bms, charger = await poll(gateway), await plug_in(gateway)
-    await bms.write(1, 0, 30, 1, 1, 7, 2032)  # summer: UTC+2, so it is June still
-    off = await _time_told(charger) - datetime(2032, 6, 30, 23, 30, tzinfo=UTC)
-    assert 0 <= off.total_seconds() < 5
-
-
-async def test_the_heartbeat_register_goes_back_to_0(gateway: GatewayProcess, bms: Bms) -> None:
-    for _ in range(3):
-        await bms.write(0, 1)
-        await bms.until(0, 0)
-
-
-# The process
-
-
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-async def test_sigterm_tells_the_chargers_and_ends(
-    loop: str, start_gateway: StartGateway, plug_in_raw: PlugInRaw, poll: Poll
-) -> None:
-    gateway = await start_gateway(loop=loop, chargers=["CP0", "CP1"])
-    bms = await poll(gateway)
-    chargers = [await plug_in_raw(gateway, identity) for identity in ("CP0", "CP1")]
-    await chargers[0].request("Authorize", idTag="A")  # handshakes and operations that wait do not hold it up
-    await chargers[1].request("StartTransaction", connectorId=1, idTag="A", meterStart=0, timestamp=NOON)
-    await bms.until(164, 1)
-    await bms.until(2194, 1)
-    await bms.write(366, 1)
-    await until(lambda: chargers[0].calls, "ClearCache")
-    code = await asyncio.to_thread(gateway.terminate)
-    assert code == 0
-    for charger in chargers:
-        await charger.websocket.wait_closed()
-        assert charger.websocket.close_code == 1001
-    assert not (gateway.state / "control.sock").exists()
-
-
-async def _second(gateway: GatewayProcess, peers: AsyncExitStack, state: Any, config: dict[str, Any]) -> GatewayProcess:
-    second = GatewayProcess(config, gateway.log_path.parent / "second", state)
-    peers.callback(second.kill)
-    await asyncio.to_thread(second.process.wait, DEADLINE)
-    return second
-
-
-async def test_a_second_gateway_on_the_same_state_directory_is_refused(
-    gateway: GatewayProcess, charger: Charger, bms: Bms, peers: AsyncExitStack
-) -> None:
-    from tests.integration.peers import config_of
-
-    second = await _second(gateway, peers, gateway.state, config_of())
-    assert second.process.returncode == 1
-    assert second.log.splitlines()[-1].startswith("ampgate: another gateway is running with ")
-    assert str(gateway.state) in second.log
-    assert "Traceback" not in second.log
-    assert gateway.status()["ocpp"]["connected"] == 1  # the first one has not noticed
-    await charger.ask(call.Heartbeat())
-
-
-@pytest.mark.parametrize("table", ["modbus.tcp", "ocpp"])
-async def test_a_port_in_use_is_told(
-    table: str, gateway: GatewayProcess, peers: AsyncExitStack, state: Any, tmp_path: Any
-) -> None:
-    from tests.integration.peers import config_of
-
-    config = config_of()
-    port = gateway.modbus_port if table == "modbus.tcp" else gateway.ocpp_port
-    (config["modbus"]["tcp"] if table == "modbus.tcp" else config["ocpp"])["port"] = port
-    second = await _second(gateway, peers, state / "two", config)
-    assert second.process.returncode == 1
-    assert f"ampgate: {table}: cannot listen on 127.0.0.1:{port}" in second.log
-    assert f"see {table}.host and .port" in second.log
-    assert "Traceback" not in second.log
-    assert not (state / "two" / "control.sock").exists()
-
-
-async def test_a_socket_left_by_a_killed_gateway_is_no_obstacle(start_gateway: StartGateway) -> None:
-    first = await start_gateway()
-    first.kill()
-    assert (first.state / "control.sock").exists()
-    second = await start_gateway()
-    assert second.status()["chargers"][0]["id"] == "CP0"
-
-
-async def test_a_state_directory_that_cannot_be_used_is_told(tmp_path: Any, state: Any, peers: AsyncExitStack) -> None:
-    from tests.integration.peers import config_of
-
-    (state / "file").write_text("")
-    gateway = GatewayProcess(config_of(), tmp_path / "g", state / "file" / "below")
-    peers.callback(gateway.kill)
-    await asyncio.to_thread(gateway.process.wait, DEADLINE)
-    assert gateway.process.returncode == 1
-    assert f"ampgate: the state directory {state / 'file' / 'below'} cannot be used" in gateway.log
-    assert "Traceback" not in gateway.log
-
-
-# What people see
-
-
-async def test_status_tells_of_chargers_and_requests(gateway: GatewayProcess, raw: RawCharger, bms: Bms) -> None:
-    start = await raw.request("StartTransaction", connectorId=2, idTag="A", meterStart=1000, timestamp=NOON)
-    await bms.until(194, 1)
-    assert gateway.status()["chargers"][0]["waiting"] == ["start_transaction"]
-    await bms.write(228, 5)
-    await bms.write(214, 1)
-    await start
-    await raw.ask("StatusNotification", connectorId=2, errorCode="NoError", status="Charging")
-    samples = [
-        {"value": "3.5", "unit": "kWh"},
-        {"value": "7.2", "unit": "kW", "measurand": "Power.Active.Import"},
-        {"value": "31", "measurand": "Current.Import", "phase": "L2"},
-    ]
-    await raw.ask("MeterValues", connectorId=2, meterValue=[{"timestamp": NOON, "sampledValue": samples}])
-    status = gateway.status()
-    assert status["modbus"]["tcp"]["clients"] == 1
-    assert status["ocpp"]["connected"] == 1
-    [shown] = status["chargers"]
-    assert (shown["id"], shown["online"], shown["vendor"], shown["model"]) == ("CP0", True, "ACME", "Raw")
-    connector = shown["connectors"][1]
-    assert connector["power_w"] == pytest.approx(7200)
-    assert connector["energy_wh"] == pytest.approx(3500)
-    assert connector["session_wh"] == pytest.approx(2500)
-    assert connector["currents_a"] == [0, 31, 0]
-    assert (connector["number"], connector["status"], connector["error"]) == (2, "Charging", "NoError")
-    assert (connector["id_tag"], connector["transaction_id"]) == ("A", 5)
-    assert connector["session_s"] == pytest.approx(datetime.now(UTC).timestamp() - NOON_EPOCH, abs=5)
-    assert [event["text"] for event in status["activity"]][-1] == "connector 2: Charging"
-
-
-async def test_unknown_chargers_are_remembered(gateway: GatewayProcess) -> None:
-    from websockets.exceptions import InvalidStatus
-
-    for _ in range(2):
-        with pytest.raises(InvalidStatus) as refused:
-            await RawCharger.connect(gateway.ocpp_port, "STRANGER")
-        assert refused.value.response.status_code == 404
-    assert gateway.status()["ocpp"]["unknown"] == {"STRANGER": 2}

@@ -214,6 +214,7 @@ STATUS: dict[str, Any] = {
         "bias": True,
         "alarms": [],
     },
+    "alarms": [],
     "chargers": [
         {
             "index": 0,
@@ -361,9 +362,11 @@ def test_status_of_a_charger_that_is_away(running: dict[str, Any], capsys: Captu
     running["status"] = STATUS | {"chargers": [charger | {"online": False, "waiting": []}]}
     running["status"]["modbus"] = STATUS["modbus"] | {"tcp": None, "rtu": None}
     running["status"]["ocpp"] = STATUS["ocpp"] | {"unknown": {}}
+    running["status"]["alarms"] = ["network: out of order"]
     assert main(["status"]) == 0
     out = capsys.readouterr().out
     assert "offline" in out
+    assert "Alarm       network: out of order\n" in out
     for text in ("Charging", "Modbus", "Not configured", "waits"):
         assert text not in out
 

@@ -24,6 +24,8 @@ from ampgate import gateway as gateway_module
 from ampgate.board import BoardError
 from ampgate.config import Config, parse
 from ampgate.gateway import Gateway, StartError, register_site, run, serial_line
+from ampgate.system import files, places
+from ampgate.system.network.lastresort import FALLBACK, State
 from tests.integration.peers import DEADLINE, until
 
 LOCAL = "[modbus.tcp]\nhost = '127.0.0.1'\nport = 0\n[ocpp]\nhost = '127.0.0.1'\nport = 0\n"
@@ -146,7 +148,7 @@ async def test_the_extension_registers_count(make: Make) -> None:
     async with gateway.running():
         await modbus(gateway, READ_COMMUNICATION)
         await modbus(gateway, READ_COMMUNICATION, 9)
-        gateway.bridge.tick()
+        gateway.tick()
         # 23 unit id, 24 TCP clients, 25–26 requests
         answer = await modbus(gateway, bytes((3, 0, 23, 0, 4)), 9)
     unit, clients, high, low = struct.unpack(">4H", answer[2:])
@@ -211,8 +213,35 @@ async def test_the_board_is_moved_through_the_control_socket(make: Make, state: 
         with pytest.raises(control.ControlError, match="DIP switch 9 must be 1, 2 or 3"):
             await asyncio.to_thread(control.ask, state / "control.sock", "board", off=[9])
         await until(lambda: gateway.box.at_start is not None, "the switches are read")
-        gateway.bridge.tick()
+        gateway.tick()
         assert await modbus(gateway, bytes((3, 0, 42, 0, 1))) == bytes((3, 2, 0, 4))
+
+
+async def test_a_fallback_address_in_use_shows(make: Make, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = state / "state.json"
+    monkeypatch.setattr(places, "FALLBACK_STATE", seen)
+    gateway = make()
+    red = gateway.box.board.lamps["feedback_red"]
+
+    async def alarms() -> int:
+        gateway.tick()
+        answer = await modbus(gateway, bytes((3, 0, 8, 0, 1)))
+        return int.from_bytes(answer[2:]) & ~2  # no charger is connected
+
+    async with gateway.running():
+        assert await alarms() == 0  # this is no device
+        assert red.switched == 0
+        rival = {"address": str(FALLBACK), "used_by": "02:00:00:00:00:05"}
+        files.replace_json(seen, {"interface": "eth0", "state": State.IN_USE} | rival)
+        assert await alarms() == 8
+        assert gateway.status()["alarms"] == [
+            "network: the fallback address 192.168.100.246/24 is in use by 02:00:00:00:00:05"
+        ]
+        await until(lambda: red.switched == 10, "five flashes")
+        seen.unlink()
+        assert await alarms() == 0
+        assert gateway.status()["alarms"] == []
+        assert gateway._signs().trouble is None
 
 
 def test_a_board_that_is_described_wrongly(state: Path) -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from ampgate.trace import LONGEST, Trace
+from ampgate.trace import LONGEST, WHOLE, Trace
 
 pytestmark = pytest.mark.unit
 
@@ -35,11 +35,23 @@ def test_the_newest_are_kept(count: int, expected: list[bytes]) -> None:
     assert [frame.data for frame in trace.last(count)] == expected
 
 
-def test_long_frames_are_cut() -> None:
-    trace = Trace()
-    trace.received("x", bytes(LONGEST + 1))
+def test_long_frames_are_whole_until_newer_ones_take_their_place() -> None:
+    trace, long = Trace(), LONGEST + 1
+    trace.received("x", bytes(long))
     trace.sent("x", bytes(LONGEST))
-    assert [len(frame.data) for frame in trace.last(2)] == [LONGEST, LONGEST]
+    for _ in range(WHOLE - 1):
+        trace.sent("x", bytes(long))
+    assert [len(frame.data) for frame in trace.last(9999)] == [long, LONGEST] + (WHOLE - 1) * [long]
+    trace.received("x", bytes(long))
+    assert [len(frame.data) for frame in trace.last(9999)] == [LONGEST, LONGEST] + WHOLE * [long]
+
+
+def test_long_frames_that_the_ring_has_dropped_are_bounded_too() -> None:
+    trace = Trace(1)
+    for number in range(3 * WHOLE):
+        trace.received("x", bytes(LONGEST + number + 1))
+    assert [len(frame.data) for frame in trace.last(9)] == [LONGEST + 3 * WHOLE]
+    assert len(trace._long) == WHOLE
 
 
 def test_capacity_0_keeps_nothing() -> None:

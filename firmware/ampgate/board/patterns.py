@@ -25,6 +25,7 @@ class Trouble(IntEnum):
     SERIAL_PORT = 2
     SWITCHES = 3
     PARTS = 4
+    ADDRESS_IN_USE = 5
 
 
 class Feedback(NamedTuple):

@@ -25,6 +25,7 @@ class Alarm(IntFlag):
     CHARGER_OFFLINE = 2
     SERIAL_PORT_CLOSED = 4
     CENTRAL_SYSTEM_AWAY = 8
+    ADDRESS_IN_USE = 16
     # From bit 8 on: the box, `ampgate.board.box.Alarm`.
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -66,6 +66,10 @@ class Plan(NamedTuple):
     connectors: int | None = None
     """As many as the profile has when None."""
     profile: Profile = PROFILES["generic"]
+    settings: Mapping[str, str] = {}
+    """Configuration keys of this one to begin with, besides those of the site."""
+    sample_interval: float | None = None
+    """Real seconds between two MeterValues; as on the site, or of the profile, when None."""
 
 
 class Visit(NamedTuple):
@@ -113,9 +117,9 @@ class Site:
                 profile=plan.profile,
                 connectors=plan.connectors,
                 clock=self.clock,
-                sample_interval=sample_interval,
+                sample_interval=sample_interval if plan.sample_interval is None else plan.sample_interval,
                 seed=seed + index,
-                settings=settings,
+                settings={**(settings or {}), **plan.settings},
                 quirks=quirks,
                 tls=tls,
                 listener=listener,

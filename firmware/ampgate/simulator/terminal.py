@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import ssl
 import sys
@@ -132,7 +133,9 @@ class _Terminal:
 
     async def _draw(self) -> None:
         while True:
-            print(_HOME + "\n".join([*view.table(self._site), "", *self._last, "> "]), end="", flush=True)
+            size = shutil.get_terminal_size() if sys.stdout.isatty() else None
+            picture = view.picture(view.table(self._site), list(self._last), size)
+            print(_HOME + "\n".join([*picture, "> "]), end="", flush=True)
             await asyncio.sleep(_REFRESH)
 
 

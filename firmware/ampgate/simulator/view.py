@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from ampgate.simulator.connector import Connector
 from ampgate.simulator.faults import NO_FAULT
 from ampgate.simulator.site import Site
 
 _HEAD = ("charger", "conn", "profile", "link", "status", "fault", "kW", "A", "limit", "kWh", "car", "id tag")
+_FEWEST_EVENTS: Final = 3
+"""Events that a terminal shows at least."""
 
 
 def state(site: Site) -> list[dict[str, Any]]:
@@ -67,3 +70,14 @@ def table(site: Site) -> list[str]:
             )
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def picture(table: list[str], events: list[str], size: os.terminal_size | None) -> list[str]:
+    """A table and the last events below it, cut to a terminal of this size less a line to type in; None is endless."""
+    if size is None:
+        return [*table, "", *events]
+    rows = size.lines - 2  # without the gap and the line to type in
+    events = events[-max(_FEWEST_EVENTS, rows - len(table)) :]
+    if (room := max(1, rows - len(events))) < len(table):
+        table = [*table[: room - 1], f"… and {len(table) - room + 1} more: `show` lists all"]
+    return [line[: size.columns] for line in (*table, "", *events)]

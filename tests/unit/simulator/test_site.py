@@ -74,3 +74,12 @@ async def test_some_drivers_wait_to_be_started_from_afar():
 def test_without_tags_nobody_can_charge():
     with pytest.raises(ValueError, match="id tag"):
         Site("ws://127.0.0.1:1", [Plan("A")], tags=[])
+
+
+def test_one_charger_may_differ_from_the_rest_of_the_site():
+    plans = [Plan("A"), Plan("B", settings={"ResetRetries": "7"}, sample_interval=9)]
+    settings = {"ResetRetries": "2", "TransactionMessageAttempts": "5"}
+    one, other = Site("ws://127.0.0.1:1", plans, tags=["T"], settings=settings, sample_interval=3).chargers
+    assert [charger.settings["ResetRetries"] for charger in (one, other)] == ["2", "7"]
+    assert other.settings["TransactionMessageAttempts"] == "5"
+    assert [charger.sample_interval for charger in (one, other)] == [3, 9]

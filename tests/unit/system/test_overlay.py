@@ -13,7 +13,6 @@ from ampgate.config import Config, load
 from ampgate.system import places
 from ampgate.system.__main__ import COMMANDS
 from ampgate.system.factory import BOARD_FILE
-from ampgate.system.network.fallback import STATE_FILE
 from tests.tools import needs
 from tests.unit.system.overlay import OVERLAY, UNITS
 
@@ -187,7 +186,7 @@ def test_units_and_programs_agree_on_paths():
     assert values("ampgate-bms-clock.path", "PathChanged") == [str(places.CLOCK_SET_BY_BMS)]
     assert f"!{places.CLOCK_SET_BY_BMS}" in values("ampgate-time.service", "ConditionPathExists")
     assert f"!{places.ANSWERS}/static-address" in values("ampgate-network-fallback.service", "ConditionPathExists")
-    assert values("ampgate-network-fallback.service", "RuntimeDirectory") == [STATE_FILE.parent.name]
+    assert values("ampgate-network-fallback.service", "RuntimeDirectory") == [places.FALLBACK_STATE.parent.name]
     assert f"{BOARD_FILE}" == "/usr/share/ampgate/board.toml"
 
 

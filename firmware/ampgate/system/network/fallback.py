@@ -17,14 +17,13 @@ from typing import Any, Final
 
 import sdnotify
 
-from ampgate.system import files
+from ampgate.system import files, places
 from ampgate.system.network.acd import Arp
 from ampgate.system.network.lastresort import FALLBACK, PATIENCE, LastResort, State, View
 from ampgate.system.network.rtnetlink import Netlink
 
 log = logging.getLogger(__name__)
 
-STATE_FILE: Final = Path("/run/ampgate-fallback/state.json")
 _ETHERTYPE_ARP: Final = 0x0806
 _BROADCAST: Final = b"\xff" * 6
 _MOST_PACKETS: Final = 64
@@ -82,7 +81,7 @@ class Interface:
         return tuple(packets)
 
 
-def run(name: str, state_file: str | Path = STATE_FILE, patience: str | float = PATIENCE) -> int:
+def run(name: str, state_file: str | Path = places.FALLBACK_STATE, patience: str | float = PATIENCE) -> int:
     """Watch an interface until SIGTERM or SIGINT; ``patience`` are the seconds that DHCP has."""
     wake, ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(ring)
