@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+HIL_VENV ?= .venv-hil
 ARGS ?=
 UV_VERSION = 0.13.9
 
@@ -11,7 +12,7 @@ STAMP = $(VENV)/.setup-done
 TESTS = tests/integration tests/fuzz tests/conformance tests/unit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint format docs lock clean
+.PHONY: help setup run test hil bench lint format docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -26,6 +27,15 @@ run: $(STAMP) ## gateway and demo chargers on this computer; Ctrl-C ends it (ARG
 test: $(STAMP) ## every test that needs no hardware (ARGS="-k mbap" chooses)
 	@$(BIN)/python -m pytest $(TESTS) -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+hil: $(HIL_VENV)/.setup-done ## build an emulated ARM64 device and run the tests under hil/ on it (as root; hil/README.md)
+	@[ "$$(id -u)" -eq 0 ] || { echo "make hil needs root: for the device's file systems and a network namespace" >&2; exit 1; }
+	@hil/virtual/install-tools
+	@$(MAKE) --no-print-directory -f hil/virtual/Makefile PYTHON=$(PYTHON)
+	@rm -f build/hil/console.log
+	@cd hil && unshare --net $(abspath $(HIL_VENV))/bin/python -m pytest --lg-env environments/qemu.yaml $(ARGS) \
+		|| { echo "the console of the device, last lines (all of it: build/hil/console.log):" >&2; \
+			tail -n 40 ../build/hil/console.log >&2; exit 1; }
+
 bench: $(STAMP) ## speed, side by side with other implementations
 	@$(BIN)/python -m tests.bench $(ARGS)
 
@@ -36,7 +46,7 @@ lint: $(STAMP) ## style, types, import rules, shell scripts, register map
 	@echo "import rules"; out=$$($(BIN)/lint-imports --no-logo 2>&1) || { printf '%s\n' "$$out" >&2; exit 1; }
 	@echo "shellcheck"; PATH="$(abspath $(BIN)):$$PATH"; command -v shellcheck >/dev/null \
 		|| { echo "shellcheck not found: apt install shellcheck" >&2; exit 1; }; \
-	shellcheck $$(grep -lsE '^#!.*sh' .ci/run scripts/*)
+	shellcheck $$(grep -lsE '^#!.*sh' .ci/run scripts/* hil/virtual/* hil/virtual/initramfs/*)
 	@echo "register map"; $(BIN)/python -m ampgate.registers.lint
 	@echo "docs/register-map.md"; $(BIN)/ampgate registers --format md | diff -u docs/register-map.md - >&2 \
 		|| { echo "docs/register-map.md is out of date: run 'make docs'" >&2; exit 1; }
@@ -57,10 +67,18 @@ lock: ## regenerate requirements.lock from pyproject.toml (ARGS=--upgrade takes 
 	@$(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
 		--quiet --output-file requirements.lock $(ARGS)
-	@echo "requirements.lock written"
+	@$(BIN)/uv pip compile pyproject.toml hil/requirements.in --universal --python-version 3.11 \
+		--constraint requirements.lock --no-emit-package pyserial \
+		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+		--quiet --output-file hil/requirements.lock $(ARGS)
+	@$(BIN)/uv pip compile pyproject.toml hil/virtual/requirements.in --python-platform aarch64-unknown-linux-gnu \
+		--python-version 3.13 --constraint requirements.lock --no-emit-package lgpio \
+		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+		--quiet --output-file hil/virtual/requirements.lock $(ARGS)
+	@echo "requirements.lock, hil/requirements.lock, hil/virtual/requirements.lock written"
 
 clean: ## remove .venv and everything else that can be made again
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+	rm -rf $(VENV) $(HIL_VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache .ampgate
 	find firmware tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -73,6 +91,17 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . && \
 	echo "$(VENV) is ready after $$(( $$(date +%s) - start )) s"
 	@touch $@
+
+# labgrid brings its own build of pyserial: an environment of its own.
+$(HIL_VENV)/.setup-done: hil/requirements.lock
+	@$(MAKE) --no-print-directory VENV=$(HIL_VENV) venv
+	@echo "installing the packages of hil/requirements.lock into $(HIL_VENV) ..."
+	@$(HIL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r hil/requirements.lock
+	@touch $@
+
+.PHONY: venv
+venv:
+	@$(ensure_venv)
 
 # A virtual environment that works, made anew when there is none or when its interpreter is gone.
 define ensure_venv

@@ -15,7 +15,9 @@ load() { # MODULE [ARGUMENTS]: with what it depends on, each once, in order
     local name=$1 kind path
     shift
     while read -r kind path _; do
-        [ "$kind" = insmod ] && [ ! -e "$tree/lib/modules/$(basename "$path" .xz)" ] || continue
+        if [ "$kind" != insmod ] || [ -e "$tree/lib/modules/$(basename "$path" .xz)" ]; then
+            continue
+        fi
         case $path in
         *.xz) xz -dc "$path" >"$tree/lib/modules/$(basename "$path" .xz)" ;;
         *) cp "$path" "$tree/lib/modules" ;;

@@ -233,7 +233,7 @@ async def test_a_fallback_address_in_use_shows(make: Make, state: Path, monkeypa
         assert red.switched == 0
         rival = {"address": str(FALLBACK), "used_by": "02:00:00:00:00:05"}
         files.replace_json(seen, {"interface": "eth0", "state": State.IN_USE} | rival)
-        assert await alarms() == 8
+        assert await alarms() == 16
         assert gateway.status()["alarms"] == [
             "network: the fallback address 192.168.100.246/24 is in use by 02:00:00:00:00:05"
         ]
