@@ -504,8 +504,9 @@ async def test_a_charger_that_the_gateway_does_not_have(
     tables = {"charger": [ChargerTable("CP0", 1), ChargerTable("CP1", 1)]}
     async with work(tcp(gateway), **tables) as operator:
         await operator.shows(M_S="Preparing")
-        assert operator.bms.systems[0].trouble == ""
+        await until(lambda: operator.bms.systems[1].trouble, "the other one is asked for")
         assert "does the gateway have this charger" in operator.bms.systems[1].trouble
+        assert operator.bms.systems[0].trouble == ""
         assert operator.text("M1.DS") == "Yes"
         await operator.shows(M_S="Preparing")
     assert sum("does the gateway have this charger" in record.message for record in caplog.records) == 1
