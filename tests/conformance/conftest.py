@@ -17,7 +17,7 @@ from tests.integration.shared import SharedGateway, shared_gateway
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedGateway]:
     """The gateway of a module."""
-    identities = [f"CS{number:03}" for number in range(128)]
+    identities = [f"CS{number:03}" for number in range(256)]
     with shared_gateway(tmp_path_factory.mktemp("gateway"), identities) as gateway:
         yield gateway
 

@@ -46,8 +46,8 @@ KILLS = 50
 """At most, as each costs a start."""
 EVENTS_BETWEEN_KILLS = 70
 """At most. Each session has eight events or more: both peers, before and after, at its start and at its stop."""
-DEADLINE = 100.0
-"""Seconds for everything; a quiet computer needs a fifth of it."""
+DEADLINE = 300.0
+"""Seconds for everything; a quiet computer needs a fifteenth of it."""
 PATIENCE = 20.0
 """Seconds that a peer waits for one answer."""
 VERDICTS = ["Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx"]
