@@ -116,7 +116,7 @@ async def test_it_ends_some_sessions(
 
 @pytest.fixture
 def party() -> Demo:
-    return Demo(Path("/tmp/ampgate-demo-3afqbkvm"), 5020, 9000, None)
+    return Demo(Path("temp/ampgate-demo-3afqbkvm"), 5020, 9000, None)
 
 
 def test_two_generic_and_two_evlink_chargers_and_a_free_place() -> None:
