@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -16,6 +17,13 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=_PATH)
 
 
+def unavailable(reason: str) -> NoReturn:
+    """Skip the test, or fail it where the peers are required."""
+    if os.environ.get("AMPGATE_REQUIRE_PEERS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 def needs(*programs: str, root: bool = False) -> list[str]:
     """Where these programs are; skips the test when one is missing or only root may do this."""
     found = {program: find(program) for program in programs}
@@ -23,8 +31,5 @@ def needs(*programs: str, root: bool = False) -> list[str]:
     if root and os.geteuid() != 0:
         missing.append("root")
     if missing:
-        text = f"needs {', '.join(missing)}"
-        if os.environ.get("AMPGATE_REQUIRE_PEERS") == "1":
-            pytest.fail(text)
-        pytest.skip(text)
+        unavailable(f"needs {', '.join(missing)}")
     return [str(Path(path)) for path in found.values() if path]

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-import os
-import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
@@ -24,18 +22,11 @@ from ampgate.registers.codec import ByteOrder
 from ampgate.registers.layout import ChargerShape
 from ampgate.registers.site import Site
 from tests.conformance.modbus_server import Served, serve
+from tests.tools import needs, unavailable
 
 pytestmark = pytest.mark.conformance
 
 CURRENT, EPOCH, TAG = 123.456, 1769860800, "DEMO-\u00e9 1"
-
-
-def peer_missing(name: str) -> None:
-    """Skip, or fail where the peers are required."""
-    reason = f"{name} is not installed"
-    if os.environ.get("AMPGATE_REQUIRE_PEERS") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(params=ByteOrder)
@@ -178,7 +169,7 @@ class LibModbus:
 def library() -> ctypes.CDLL:
     name = ctypes.util.find_library("modbus")
     if name is None:
-        peer_missing("libmodbus")
+        unavailable("libmodbus is not installed")
     return ctypes.CDLL(name, use_errno=True)
 
 
@@ -259,9 +250,7 @@ def test_libmodbus_sees_exceptions(libmodbus: LibModbus) -> None:
 
 @pytest.fixture
 def mbpoll(served: Served) -> Callable[..., str]:
-    program = shutil.which("mbpoll")
-    if program is None:
-        peer_missing("mbpoll")
+    (program,) = needs("mbpoll")
 
     def run(*arguments: str | int) -> str:
         """Poll once with 0-based addresses; returns what it prints."""

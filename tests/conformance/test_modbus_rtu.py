@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import itertools
-import shutil
 import struct
 import subprocess
 import termios
@@ -32,7 +31,7 @@ from ampgate.registers.site import Site
 from tests.conformance.modbus_server import LOOPS
 from tests.conformance.serial_line import SILENCE, Cable, Pty, SerialServed, cable, pty, serve_line
 from tests.conformance.test_modbus_functions import CASES, IDENTITY, WORDS, Case, memory, wide_image
-from tests.conformance.test_modbus_peers import peer_missing
+from tests.tools import needs, unavailable
 
 pytestmark = pytest.mark.conformance
 
@@ -499,7 +498,7 @@ class LibModbusRtu:
 def libmodbus(wire: Cable, served: SerialServed) -> Iterator[LibModbusRtu]:
     name = ctypes.util.find_library("modbus")
     if name is None:
-        peer_missing("libmodbus")
+        unavailable("libmodbus is not installed")
     client = LibModbusRtu(ctypes.CDLL(name, use_errno=True), wire.client)
     yield client
     client.close()
@@ -541,9 +540,7 @@ def test_libmodbus(libmodbus: LibModbusRtu, site: Site, served: SerialServed) ->
 
 @pytest.mark.peers
 def test_mbpoll(wire: Cable, served: SerialServed, site: Site) -> None:
-    program = shutil.which("mbpoll")
-    if program is None:
-        peer_missing("mbpoll")
+    (program,) = needs("mbpoll")
 
     def run(*arguments: str | int) -> str:
         command = [program, "-0", "-1", "-m", "rtu", "-b", "19200", "-P", "even", "-o", "5", *map(str, arguments)]
