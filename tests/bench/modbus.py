@@ -7,7 +7,6 @@ round counts. CPU is user and system time of the server's process.
 
 from __future__ import annotations
 
-import shutil
 import socket
 import struct
 import subprocess
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ampgate.registers.layout import address
-from tests.bench.process import ROOT, cpu_seconds
+from tests.bench.process import ROOT, build_libmodbus, cpu_seconds
 from tests.bench.report import Report
 
 CLIENTS = 6
@@ -74,21 +73,6 @@ def started(name: str, command: Sequence[str], pipelines: bool) -> Iterator[Serv
             yield Server(name, process.pid, int(line), pipelines)
         finally:
             process.kill()
-
-
-def build_libmodbus() -> tuple[Path | None, str]:
-    """Compile the reference into ``build/bench``; without it, the reason why."""
-    compiler, config = shutil.which("cc"), shutil.which("pkg-config")
-    if compiler is None or config is None:
-        return None, "libmodbus: skipped, needs cc and pkg-config"
-    flags = subprocess.run([config, "--cflags", "--libs", "libmodbus"], capture_output=True, text=True, check=False)
-    if flags.returncode:
-        return None, "libmodbus: skipped, its development files are not installed (apt install libmodbus-dev)"
-    target = ROOT / "build" / "bench" / "libmodbus_server"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([compiler, "-O2", str(LIBMODBUS_SOURCE), "-o", str(target), *flags.stdout.split()], check=True)
-    version = subprocess.run([config, "--modversion", "libmodbus"], capture_output=True, text=True, check=True)
-    return target, f"libmodbus {version.stdout.strip()}, select server compiled with -O2"
 
 
 # Load
@@ -171,7 +155,7 @@ def best(samples: Sequence[Sample]) -> Sample:
 def run(quick: bool = False) -> Report:
     """Measure and report."""
     rounds, seconds = (5, 0.12) if quick else (9, 0.4)
-    library, note = build_libmodbus()
+    library, note = build_libmodbus(LIBMODBUS_SOURCE)
     with ExitStack() as stack:
         python = [sys.executable, "-m", "tests.bench.servers"]
         servers = [stack.enter_context(started("ampgate", [*python, "ampgate"], True))]

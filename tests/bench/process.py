@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -86,3 +87,18 @@ def resident(pid: int) -> float:
 def percentile(values: list[float], share: float) -> float:
     """The value below which this share of the values lies."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def build_libmodbus(source: Path) -> tuple[Path | None, str]:
+    """Compile a reference server into ``build/bench``; without it, the reason why."""
+    compiler, config = shutil.which("cc"), shutil.which("pkg-config")
+    if compiler is None or config is None:
+        return None, "libmodbus: skipped, needs cc and pkg-config"
+    flags = subprocess.run([config, "--cflags", "--libs", "libmodbus"], capture_output=True, text=True, check=False)
+    if flags.returncode:
+        return None, "libmodbus: skipped, its development files are not installed (apt install libmodbus-dev)"
+    target = ROOT / "build" / "bench" / source.stem
+    target.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([compiler, "-O2", str(source), "-o", str(target), *flags.stdout.split()], check=True)
+    version = subprocess.run([config, "--modversion", "libmodbus"], capture_output=True, text=True, check=True)
+    return target, f"libmodbus {version.stdout.strip()}, compiled with -O2."

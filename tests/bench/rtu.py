@@ -9,7 +9,6 @@ and system time of the server.
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from typing import NamedTuple
 from ampgate.modbus.rtu import crc
 from ampgate.modbus.serial import Line
 from ampgate.registers.layout import address
-from tests.bench.process import ROOT, cpu_seconds, percentile
+from tests.bench.process import ROOT, build_libmodbus, cpu_seconds, percentile
 from tests.bench.report import Report
 
 BAUDRATES = (9600, 19200, 115200)
@@ -45,21 +44,6 @@ class Server(NamedTuple):
 
     pid: int
     fd: int
-
-
-def build_libmodbus() -> tuple[Path | None, str]:
-    """Compile the reference into ``build/bench``; without it, the reason why."""
-    compiler, config = shutil.which("cc"), shutil.which("pkg-config")
-    if compiler is None or config is None:
-        return None, "libmodbus: skipped, needs cc and pkg-config"
-    flags = subprocess.run([config, "--cflags", "--libs", "libmodbus"], capture_output=True, text=True, check=False)
-    if flags.returncode:
-        return None, "libmodbus: skipped, its development files are not installed (apt install libmodbus-dev)"
-    target = ROOT / "build" / "bench" / SOURCE.stem
-    target.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([compiler, "-O2", str(SOURCE), "-o", str(target), *flags.stdout.split()], check=True)
-    version = subprocess.run([config, "--modversion", "libmodbus"], capture_output=True, text=True, check=True)
-    return target, f"libmodbus {version.stdout.strip()}, compiled with -O2."
 
 
 @contextmanager
@@ -110,7 +94,7 @@ def best(samples: Sequence[Sample]) -> Sample:
 def run(quick: bool = False) -> Report:
     """Measure and report."""
     rounds, count = (3, 60) if quick else (7, 200)
-    library, note = build_libmodbus()
+    library, note = build_libmodbus(SOURCE)
     python = [sys.executable, "-m", "tests.bench.rtu_servers"]
     commands = {"ampgate": [*python, "ampgate"], "pymodbus": [*python, "pymodbus"]}
     if library is not None:
