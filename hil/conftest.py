@@ -78,7 +78,7 @@ def device(bench: GatewayStrategy, commissioned: Path, dhcp: Path) -> Iterator[G
     bench.machine.insert(commissioned)
     bench.power_on()
     bench.address = until(lambda: lan.leased(dhcp), "a lease", 120)
-    until(lambda: listens(bench.address, 502), "Modbus TCP")
+    until(lambda: listens(bench.address, 502) and listens(bench.address, 9000), "Modbus TCP and OCPP")
     yield bench
     bench.power_cut()
 

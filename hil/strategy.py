@@ -13,6 +13,8 @@ from labgrid.driver import ExecutionError
 from labgrid.factory import target_factory
 from labgrid.strategy import Strategy
 
+from hil.drivers.protocols import Bus
+
 FALLBACK: Final = "192.168.100.246"
 BOOT: Final = 300.0
 """Seconds within which an emulated device on a busy computer has to serve."""
@@ -33,6 +35,7 @@ class GatewayStrategy(Strategy):  # type: ignore[misc]
         super().__attrs_post_init__()
         self.target.activate(self.machine)
         self.target.activate(self.world)
+        self.rs485 = Bus(self.machine.rs485, virtual=True)
 
     def power_on(self, *, pressed: bool = False, dip: tuple[bool, bool, bool] = (False, False, False)) -> None:
         """Switch on, with the button held and the switches set before."""
@@ -51,6 +54,17 @@ class GatewayStrategy(Strategy):  # type: ignore[misc]
         """Pull the plug and put it in again."""
         self.power_cut()
         self.power_on(**world)
+
+    def reboot(self) -> None:
+        """Restart through the system, and wait until it has come round."""
+        before = self.world.starts
+        self.run("systemctl --no-block reboot")
+        self.started(before + 1)
+
+    def started(self, times: int) -> None:
+        """Wait until the system has started so often since power came on; the console is a new one then."""
+        self.target.deactivate(self.shell)
+        self.world.until(lambda: self.world.starts >= times, f"start {times}", BOOT)
 
     def factory_fresh(self, **world: Any) -> None:
         """A device out of the box, switched on."""
