@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import attr
@@ -13,6 +14,7 @@ from labgrid.driver import ExecutionError
 from labgrid.factory import target_factory
 from labgrid.strategy import Strategy
 
+from hil import lan
 from hil.drivers.protocols import Bus
 
 FALLBACK: Final = "192.168.100.246"
@@ -86,6 +88,21 @@ class GatewayStrategy(Strategy):  # type: ignore[misc]
             self.shell.run("dmesg -n 1; export SYSTEMD_PAGER=cat SYSTEMD_COLORS=0 TERM=dumb")
         output, errors, code = self.shell.run(command, timeout=timeout)
         return "\n".join(output + errors), code
+
+    def read_file(self, path: str) -> bytes:
+        """A file of the device; it sends it over the network."""
+        with socket.create_server((lan.OURS, 0)) as server, ThreadPoolExecutor(1) as pool:
+            server.settimeout(60.0)
+            received = pool.submit(_receive, server)
+            code = 'import socket, sys; socket.create_connection(("%s", %d)).sendfile(open("%s", "rb"))'
+            self.run(f"python3 -I -c '{code % (lan.OURS, server.getsockname()[1], path)}'")
+            return received.result()
+
+
+def _receive(server: socket.socket) -> bytes:
+    connection, _ = server.accept()
+    with connection, connection.makefile("rb") as stream:
+        return stream.read()
 
 
 def until(condition: Callable[[], Any], what: str, timeout: float = BOOT, every: float = 0.2) -> Any:

@@ -147,6 +147,11 @@ class Charger:
         if self._websocket is not None:
             await self._websocket.close()
 
+    def hang_up(self) -> None:
+        """Give up the connection: the other end has gone without a word."""
+        if self._websocket is not None:
+            self._websocket.transport.abort()
+
     async def _send(self, kind: str, action: str, payload: dict[str, Any], session: Session | None) -> None:
         # A lock serves in the order of arrival: the queue of the standard.
         async with self._turn:
@@ -249,7 +254,7 @@ class Modbus:
         return _registers(await self.receive())[0]
 
     def close(self) -> None:
-        self._writer.close()
+        self._writer.transport.abort()
 
 
 def _registers(answer: bytes) -> list[int]:
@@ -288,15 +293,21 @@ class Bms:
         self.order: list[tuple[str, str]] = []
         """Everything processed, in order of the first time."""
         self._ids = itertools.count(60000, -1)
+        self._modbus: Modbus | None = None
 
     async def run(self) -> None:
         """Poll until cancelled."""
         while True:
             gateway = await self.site.gateway()
             with suppress(ConnectionError, EOFError):
-                modbus = await Modbus.connect(gateway)
-                with closing(modbus):
-                    await self._poll(modbus)
+                self._modbus = await Modbus.connect(gateway)
+                with closing(self._modbus):
+                    await self._poll(self._modbus)
+
+    def hang_up(self) -> None:
+        """Give up the connection: the other end has gone without a word."""
+        if self._modbus is not None:
+            self._modbus.close()
 
     async def _poll(self, modbus: Modbus) -> None:
         while True:
