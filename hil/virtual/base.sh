@@ -24,10 +24,9 @@ done
 # `u!` of systemd 257 is unknown to an older systemd-sysusers on this computer.
 sed -i 's/^\([ug]\)!/\1/' "$tree"/usr/lib/sysusers.d/*.conf
 
-# The one file that OpenSSL looks for first, of what update-ca-certificates makes.
+# What update-ca-certificates makes, of which OpenSSL reads this file.
 install -d "$tree"/etc/ssl/certs
 cat "$tree"/usr/share/ca-certificates/mozilla/*.crt >"$tree"/etc/ssl/certs/ca-certificates.crt
-ln -s /etc/ssl/certs/ca-certificates.crt "$tree"/usr/lib/ssl/cert.pem
 
 ldconfig -r "$tree" 2>/dev/null
 # Without use on a machine of which every part is known.
