@@ -16,21 +16,7 @@ from tests.integration import peers
 T = TypeVar("T")
 
 CHARGERS = ("CP001", "CP002")
-CONFIG = """\
-schema = 1
-
-[modbus]
-transport = "tcp+rtu"
-
-[bms]
-answer_timeout = 60
-
-[[charger]]
-id = "CP001"
-
-[[charger]]
-id = "CP002"
-"""
+CONFIG = (Path(__file__).parent / "site.toml").read_text(encoding="utf-8")
 """What the installer has set."""
 CONFIG_FILE = "/data/ampgate/config.toml"
 
