@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from hil.conftest import CONFIG, configure, status
-from hil.drivers.world import Change
+from hil.drivers.lamps import Change
 from hil.strategy import GatewayStrategy, listens, until
 from hil.test_session import bms_over_tcp, charger_at
 
