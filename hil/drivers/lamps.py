@@ -1,7 +1,14 @@
-"""Lamps of which each change is reported with its time."""
+"""Lamps of which each change is reported with its time: by the virtual world, or by a lamp sensor.
+
+A lamp sensor is a small board with photo-transistors at the lamps and a USB serial port, 115200 8N1. It speaks ASCII
+lines: to a line ``?`` it answers with one for each lamp, and it sends one for each change: milliseconds of a clock that
+runs through, a lamp of `LAMPS`, 1 (on) or 0, such as ``81250 port_a 1``. Other lines are remarks. Times should be
+right to 5 ms.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -9,10 +16,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import serial
+
 from hil.drivers.protocols import LAMPS, Light
 
 LOOK: Final = 3.0
 """Seconds of a look: the slowest that blinks, a single red flash, comes every 1.5 s."""
+
+STATE: Final = 5.0
+"""Seconds that a lamp sensor has to tell the state of all lamps."""
 
 
 @dataclass(frozen=True)
@@ -69,3 +81,28 @@ class TimedLamps:
 
     def _last(self, name: str) -> bool:
         return next((change.on for change in reversed(self.changes) if change.lamp == name), False)
+
+
+class SensedLamps(TimedLamps):
+    """Lamps that a lamp sensor looks at."""
+
+    def watch(self, path: str, speed: int = 115200) -> None:
+        """Begin to listen to the sensor at this serial port; AssertionError when it does not tell the state."""
+        self._sensor = serial.Serial(path, speed)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+        self._sensor.write(b"?\n")
+        self.until(lambda: {change.lamp for change in self.changes} == LAMPS.keys(), "the state of each lamp", STATE)
+
+    def unwatch(self) -> None:
+        """Listen no more."""
+        self._sensor.cancel_read()
+        self._thread.join()
+        self._sensor.close()
+
+    def _listen(self) -> None:
+        while line := self._sensor.readline():
+            with contextlib.suppress(ValueError):
+                at, lamp, on = line.decode("ascii", "replace").split()
+                if lamp in LAMPS:
+                    self._changed(Change(int(at), lamp, on == "1"))
