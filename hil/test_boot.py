@@ -59,6 +59,12 @@ def test_only_the_documented_ports_are_open(device: GatewayStrategy) -> None:
     assert udp <= {f"{port:04X}" for port in (68, 5353)}
 
 
+def test_public_certificate_authorities_are_known(device: GatewayStrategy) -> None:
+    """`tls = true` without `ca` trusts them."""
+    count = "import ssl; print(len(ssl.create_default_context().get_ca_certs()))"
+    assert int(device.run(f"python3 -I -c '{count}'")) > 100
+
+
 def test_every_unit_of_ours_is_sandboxed(device: GatewayStrategy) -> None:
     """quality.md: exposure of at most 2.5."""
     for name in device.run("systemctl list-unit-files --no-legend 'ampgate-*.service' | cut -d ' ' -f 1").split():

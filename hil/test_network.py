@@ -77,7 +77,7 @@ def test_with_a_server_the_lease_alone(box: GatewayStrategy, dhcp: Path) -> None
 def test_an_address_that_is_in_use_is_not_taken(box: GatewayStrategy) -> None:
     with lan.also_ours(FALLBACK):
         box.power_on()
-        until(lambda: logged(box, "in use by"), "refusal of the address", 120)
+        until(lambda: logged(box, "in use by"), "refusal of the address")
         assert not {address for address in addresses(box) if address.startswith("192.168.")}
         until(lambda: any(address.startswith("169.254.") for address in addresses(box)), "link-local address", 60)
         until(lambda: any(FALLBACK in alarm for alarm in status(box)["alarms"]), "alarm", 60)
