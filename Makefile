@@ -46,7 +46,7 @@ hil-bench: $(HIL_VENV)/.setup-done ## run the tests under hil/ on a real device:
 	esac
 	@cd hil && LG_HOST="$(HOST)" LG_RS485="$(RS485)" LG_LISTENER="$(LISTENER)" \
 		LG_LISTENER_FEATURE="$(if $(LISTENER),rs485-listener,no-listener)" \
-		$(abspath $(HIL_VENV))/bin/python -m pytest --lg-env $(abspath $(BENCH)) --timeout 3600 $(ARGS)
+		$(abspath $(HIL_VENV))/bin/python -m pytest --verbose --lg-env $(abspath $(BENCH)) --timeout 3600 $(ARGS)
 
 hil-rehearsal: $(HIL_VENV)/.setup-done ## hil-bench with a gateway on this computer as the device and a script as the operator
 	@unshare $$([ "$$(id -u)" -eq 0 ] || echo --map-root-user) --net \
