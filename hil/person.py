@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import termios
 from collections.abc import Callable
 from pathlib import Path
@@ -58,11 +59,10 @@ class Terminal:
     def _answer(self, text: str, hint: str) -> str:
         self._asked += 1
         try:
-            with open(self._path, "rb", buffering=0) as keys, Path(self._path).open("w", encoding="utf-8") as screen:
-                termios.tcflush(keys, termios.TCIFLUSH)  # an Enter too many answers nothing
-                screen.write(f"\a\n\n[{self._asked}] {text}\n    {hint}{PROMPT}")
-                screen.flush()
-                line = keys.readline()
+            with open(os.open(self._path, os.O_RDWR | os.O_NOCTTY), "r+b", buffering=0) as terminal:
+                termios.tcflush(terminal, termios.TCIFLUSH)  # an Enter too many answers nothing
+                terminal.write(f"\a\n\n[{self._asked}] {text}\n    {hint}{PROMPT}".encode())
+                line = terminal.readline()
         except (OSError, termios.error) as error:
             reason = f"these tests ask an operator, and there is no terminal: {error}"
             raise OperatorError(reason) from None
