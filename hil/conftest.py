@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,16 +10,13 @@ import pytest
 
 from hil import lan
 from hil.bench import BenchStrategy
-from hil.strategy import FALLBACK, GatewayStrategy, listens, until
+from hil.strategy import GatewayStrategy, listens, until
 from tests.integration import peers
 
 T = TypeVar("T")
 
-CHARGERS = ("CP001", "CP002")
 CONFIG = (Path(__file__).parent / "site.toml").read_text(encoding="utf-8")
 """What the installer has set."""
-CONFIG_FILE = "/data/ampgate/config.toml"
-
 
 _measured = pytest.StashKey[list[str]]()
 
@@ -88,7 +84,7 @@ def commissioned(bench: GatewayStrategy, tmp_path_factory: pytest.TempPathFactor
     card: Path = tmp_path_factory.mktemp("card") / "card.qcow2"
     with lan.dhcp_server(card.parent):
         bench.factory_fresh()
-        configure(bench, CONFIG)
+        bench.configure(CONFIG)
         bench.power_cut()
     bench.machine.keep(card)
     return card
@@ -120,24 +116,3 @@ def emulated(bench: GatewayStrategy, commissioned: Path, dhcp: Path) -> Iterator
     until(lambda: listens(bench.address, 502) and listens(bench.address, 9000), "Modbus TCP and OCPP")
     yield bench
     bench.power_cut()
-
-
-def configure(bench: GatewayStrategy | BenchStrategy, text: str) -> None:
-    """Save a configuration, through the console as the web page will, and have the gateway use it."""
-    if isinstance(bench, BenchStrategy):
-        bench.configure(text)
-        return
-    until(lambda: bench.run_code(f"mountpoint -q {Path(CONFIG_FILE).parent.parent}")[1] == 0, "/data")
-    bench.run(f"cat >/run/config.toml <<'EOF'\n{text}EOF")
-    bench.run(f"install -m 640 -o ampgate -g ampgate /run/config.toml {CONFIG_FILE}.new")
-    bench.run(f"ampgate check --config {CONFIG_FILE}.new && sync && mv {CONFIG_FILE}.new {CONFIG_FILE} && sync")
-    bench.run("systemctl restart ampgate-gateway")
-
-
-def status(bench: GatewayStrategy) -> dict[str, Any]:
-    """What `ampgate status` knows."""
-    answer: dict[str, Any] = json.loads(bench.run("ampgate status --state /data/ampgate --json"))
-    return answer
-
-
-__all__ = ["CHARGERS", "CONFIG", "CONFIG_FILE", "FALLBACK", "configure", "status"]

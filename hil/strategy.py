@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from labgrid.strategy import Strategy
 from hil import lan
 from hil.drivers.protocols import Bus
 
+CONFIG_FILE: Final = "/data/ampgate/config.toml"
 FALLBACK: Final = "192.168.100.246"
 BOOT: Final = 300.0
 """Seconds within which an emulated device on a busy computer has to serve."""
@@ -93,6 +95,19 @@ class GatewayStrategy(Strategy):  # type: ignore[misc]
             self.shell.run("dmesg -n 1; export SYSTEMD_PAGER=cat SYSTEMD_COLORS=0 TERM=dumb")
         output, errors, code = self.shell.run(command, timeout=timeout)
         return "\n".join(output + errors), code
+
+    def configure(self, text: str) -> None:
+        """Save a configuration as all is saved on the data partition, and have the gateway use it."""
+        until(lambda: self.run_code("mountpoint -q /data")[1] == 0, "/data")
+        self.run(f"cat >/run/config.toml <<'EOF'\n{text}EOF")
+        self.run(f"install -m 640 -o ampgate -g ampgate /run/config.toml {CONFIG_FILE}.new")
+        self.run(f"ampgate check --config {CONFIG_FILE}.new && sync && mv {CONFIG_FILE}.new {CONFIG_FILE} && sync")
+        self.run("systemctl restart ampgate-gateway")
+
+    def status(self) -> dict[str, Any]:
+        """What `ampgate status` knows."""
+        answer: dict[str, Any] = json.loads(self.run("ampgate status --state /data/ampgate --json"))
+        return answer
 
     def read_file(self, path: str) -> bytes:
         """A file of the device; it sends it over the network."""

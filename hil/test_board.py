@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from hil.conftest import CONFIG, configure, status
+from hil.conftest import CONFIG
 from hil.drivers.lamps import Change
 from hil.strategy import GatewayStrategy, listens, until
 from hil.test_session import bms_over_tcp, charger_at
@@ -52,7 +52,7 @@ def test_one_of_two_bias_switches_is_a_warning(device: GatewayStrategy) -> None:
     device.world.switches(True, False, False)
     device.restart_gateway()
     until(lambda: "differ" in device.run("journalctl --boot --unit ampgate-gateway --no-pager | tail -n 20"), "warning")
-    assert any("differ" in alarm for alarm in status(device)["board"]["alarms"])
+    assert any("differ" in alarm for alarm in device.status()["board"]["alarms"])
     until(lambda: flashes(device, "feedback_red") >= 2, "red flashes", 60)
     device.world.switches(False, False, False)
     device.restart_gateway()
@@ -116,12 +116,12 @@ def test_a_gateway_that_has_ended_is_dark(device: GatewayStrategy) -> None:
 
 @pytest.mark.lg_feature("console")
 def test_a_missing_expander_is_an_alarm_and_the_gateway_serves(device: GatewayStrategy) -> None:
-    configure(device, CONFIG)
+    device.configure(CONFIG)
     device.run("sed s/0x20/0x21/ /usr/share/ampgate/board.toml >/run/board.toml")
     device.run("mount --bind /run/board.toml /usr/share/ampgate/board.toml")  # nobody lives at 0x21
     try:
         device.restart_gateway()
-        until(lambda: any("0x21" in alarm for alarm in status(device)["board"]["alarms"]), "alarm")
+        until(lambda: any("0x21" in alarm for alarm in device.status()["board"]["alarms"]), "alarm")
         assert listens(device.address, 9000)
     finally:
         device.run("umount /usr/share/ampgate/board.toml")

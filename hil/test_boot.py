@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hil import lan
-from hil.conftest import CONFIG, configure
+from hil.conftest import CONFIG
 from hil.strategy import GatewayStrategy, listens, until
 
 pytestmark = pytest.mark.lg_feature(["console", "network"])
@@ -87,7 +87,7 @@ def test_the_lease_is_ours(device: GatewayStrategy) -> None:
 
 def test_the_firewall_lets_in_what_the_gateway_listens_on(device: GatewayStrategy) -> None:
     """Any port of the gateway's configuration, and no port of another program."""
-    configure(device, f"{CONFIG}\n[modbus.tcp]\nport = 1502\n")
+    device.configure(f"{CONFIG}\n[modbus.tcp]\nport = 1502\n")
     device.run("systemd-run --quiet --collect --unit stranger python3 -I -m http.server --bind 0.0.0.0 1503")
     try:
         until(lambda: listens(device.address, 1502) and listens(device.address, 9000), "the gateway's ports")
@@ -96,4 +96,4 @@ def test_the_firewall_lets_in_what_the_gateway_listens_on(device: GatewayStrateg
         assert not listens(device.address, 502)
     finally:
         device.run("systemctl stop stranger")
-        configure(device, CONFIG)
+        device.configure(CONFIG)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hil import lan
-from hil.conftest import CONFIG_FILE, share_of
-from hil.strategy import GatewayStrategy, listens, until
+from hil.conftest import share_of
+from hil.strategy import CONFIG_FILE, GatewayStrategy, listens, until
 
 pytestmark = pytest.mark.lg_feature(["button", "console", "lamps", "power", "reflash"])
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from hil import lan
-from hil.conftest import status
 from hil.strategy import FALLBACK, GatewayStrategy, listens, until
 
 pytestmark = pytest.mark.lg_feature(["console", "network", "power", "reflash"])
@@ -53,7 +52,7 @@ def test_without_a_server_the_fallback_address_and_then_the_lease(box: GatewaySt
     assert PATIENCE - 0.5 <= waited <= PATIENCE + 3
     assert f"{FALLBACK}/24" in addresses(box)
     assert box.run("ip -4 route show default") == ""
-    assert not status(box)["alarms"]
+    assert not box.status()["alarms"]
 
     with lan.dhcp_server(tmp_path) as leases:  # hours later
         lease = until(lambda: lan.leased(leases), "a lease", NEXT_REQUEST)
@@ -80,11 +79,11 @@ def test_an_address_that_is_in_use_is_not_taken(box: GatewayStrategy) -> None:
         until(lambda: logged(box, "in use by"), "refusal of the address")
         assert not {address for address in addresses(box) if address.startswith("192.168.")}
         until(lambda: any(address.startswith("169.254.") for address in addresses(box)), "link-local address", 60)
-        until(lambda: any(FALLBACK in alarm for alarm in status(box)["alarms"]), "alarm", 60)
+        until(lambda: any(FALLBACK in alarm for alarm in box.status()["alarms"]), "alarm", 60)
         until(lambda: flash_groups(box) == FALLBACK_IN_USE, "five red flashes", 60)
     # The other device is gone: the next try takes it.
     until(lambda: listens(FALLBACK, 502), "service at the fallback address")
-    until(lambda: not status(box)["alarms"], "end of the alarm", 60)
+    until(lambda: not box.status()["alarms"], "end of the alarm", 60)
 
 
 def flash_groups(box: GatewayStrategy) -> int:

@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from hil import lan
-from hil.conftest import CONFIG_FILE, configure, share_of
-from hil.strategy import GatewayStrategy, listens, until
+from hil.conftest import share_of
+from hil.strategy import CONFIG_FILE, GatewayStrategy, listens, until
 from tests.integration.charging import Bms, Charger, Journal, Session, plan
 
 pytestmark = pytest.mark.lg_feature(["console", "network", "power", "reflash"])
@@ -173,7 +173,7 @@ async def site(
     bench.power_cut()
     bench.machine.insert(commissioned)
     bench.power_on()
-    configure(bench, CONFIG.format(0))
+    bench.configure(CONFIG.format(0))
     bench.power_cut()
     site = Site(bench, dhcp, len(share_of(request.config, range(CUTS))))
     async with await site.saves.listen():

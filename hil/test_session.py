@@ -14,9 +14,9 @@ import pytest
 from ocpp.v16 import call
 from pymodbus.client import AsyncModbusSerialClient
 
-from hil.conftest import CONFIG, CONFIG_FILE, configure
+from hil.conftest import CONFIG
 from hil.line import Line
-from hil.strategy import GatewayStrategy, listens, until
+from hil.strategy import CONFIG_FILE, GatewayStrategy, listens, until
 from tests.integration.peers import NOON, Bms, Charger
 
 pytestmark = pytest.mark.lg_feature("network")
@@ -130,10 +130,10 @@ async def test_session_over_modbus_tcp(device: GatewayStrategy) -> None:
 def line(device: GatewayStrategy, request: pytest.FixtureRequest) -> Iterator[Line]:
     """The serial port's settings, and what an installer writes for them; only for the tests that ask for it."""
     line, settings = request.param
-    configure(device, CONFIG + settings)
+    device.configure(CONFIG + settings)
     until(lambda: listens(device.address, 9000), "OCPP")
     yield line
-    configure(device, CONFIG)
+    device.configure(CONFIG)
     until(lambda: listens(device.address, 9000), "OCPP")
 
 

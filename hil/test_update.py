@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from hil import lan
-from hil.conftest import CONFIG_FILE
-from hil.strategy import GatewayStrategy, listens, until
+from hil.strategy import CONFIG_FILE, GatewayStrategy, listens, until
 from hil.test_session import bms_over_tcp, charger_at, start, stop
 
 pytestmark = pytest.mark.lg_feature(["console", "network", "power", "reflash", "update"])
