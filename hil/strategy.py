@@ -59,11 +59,11 @@ class GatewayStrategy(Strategy):  # type: ignore[misc]
         self.power_cut()
         self.power_on(**world)
 
-    def reboot(self) -> None:
-        """Restart through the system, and wait until it has come round."""
+    def reboot(self, times: int = 1) -> None:
+        """Restart through the system, and wait until it has come round; a bad one does so more than once."""
         before = self.world.starts
-        self.run("systemctl --no-block reboot")
-        self.started(before + 1)
+        self.run("systemd-run --quiet --on-active=2 systemctl reboot")  # lets the console answer first
+        self.started(before + times)
 
     def started(self, times: int) -> None:
         """Wait until the system has started so often since power came on; the console is a new one then."""
