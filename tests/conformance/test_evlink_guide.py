@@ -55,6 +55,10 @@ async def charging(central: Central, charger: Charger) -> int:
     return transaction.id
 
 
+DAY = 86400
+"""Seconds; the times of the tables are those of their import, long before the last test runs."""
+
+
 def later(seconds: float) -> str:
     return f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
 
@@ -81,12 +85,12 @@ DOWN: list[tuple[str, dict[str, Any], Any]] = [
     ("RemoteStopTransaction", {"transactionId": 4711}, {"status": "Rejected"}),  # there is none
     (
         "ReserveNow",
-        {"connectorId": 1, "expiryDate": later(600), "idTag": "T", "reservationId": 1},
+        {"connectorId": 1, "expiryDate": later(DAY), "idTag": "T", "reservationId": 1},
         {"status": "Accepted"},
     ),
     (
         "ReserveNow",
-        {"connectorId": 0, "expiryDate": later(600), "idTag": "T", "reservationId": 1},
+        {"connectorId": 0, "expiryDate": later(DAY), "idTag": "T", "reservationId": 1},
         {"status": "Rejected"},  # ReserveConnectorZeroSupported, whose value the guide does not print, is false here
     ),
     ("CancelReservation", {"reservationId": 9}, {"status": "Rejected"}),  # there is none
@@ -191,7 +195,7 @@ RESTRICTIONS: list[tuple[str, dict[str, Any], int, str]] = [
     ("Absolute", {"chargingProfileKind": "Absolute"}, 1, "Accepted"),
     ("Relative", {"chargingProfileKind": "Relative"}, 1, "Accepted"),
     ("recurrencyKind", {"chargingProfileKind": "Recurring", "recurrencyKind": "Daily"}, 1, "Accepted"),
-    ("validFrom/validTo", {"validFrom": later(0), "validTo": later(60)}, 1, "Accepted"),
+    ("validFrom/validTo", {"validFrom": later(0), "validTo": later(DAY)}, 1, "Accepted"),
     ("duration", {"chargingSchedule": schedule(duration=60)}, 1, "Accepted"),
     ("startSchedule", {"chargingSchedule": schedule(startSchedule=later(0))}, 1, "Accepted"),
     ("chargingRateUnit A", {"chargingSchedule": schedule("A")}, 1, "Accepted"),
