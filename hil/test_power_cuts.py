@@ -41,9 +41,11 @@ schema = 1
 
 [[charger]]
 id = "CP0"
+connectors = 2
 
 [[charger]]
 id = "CP1"
+connectors = 2
 """
 SAVER = """\
 import itertools, pathlib, socket

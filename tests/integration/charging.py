@@ -182,7 +182,10 @@ class Charger:
         if self._websocket is None:
             gateway = await self.site.gateway()
             url = f"ws://{gateway.host}:{gateway.ocpp_port}/CP{self.index}"
-            self._websocket = await connect(url, subprotocols=[SUBPROTOCOL], compression=None, ping_interval=None)
+            try:
+                self._websocket = await connect(url, subprotocols=[SUBPROTOCOL], compression=None, ping_interval=None)
+            except OSError as error:  # no route, no answer: it is gone already
+                raise ConnectionError(f"{url}: {error}") from error
         if not self._booted:
             boot = {"chargePointVendor": "ACME", "chargePointModel": f"Model {self.index}"}
             answer = await self._exchange(self._websocket, "BootNotification", boot)
@@ -229,7 +232,10 @@ class Modbus:
 
     @classmethod
     async def connect(cls, gateway: Gateway) -> Modbus:
-        return cls(*await asyncio.open_connection(gateway.host, gateway.modbus_port))
+        try:
+            return cls(*await asyncio.open_connection(gateway.host, gateway.modbus_port))
+        except OSError as error:
+            raise ConnectionError(f"{gateway.host}:{gateway.modbus_port}: {error}") from error
 
     def send(self, *pdus: bytes) -> None:
         self._writer.write(b"".join(struct.pack(">HHHB", 0, 0, len(pdu) + 1, 1) + pdu for pdu in pdus))
