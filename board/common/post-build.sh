@@ -1,0 +1,18 @@
+#!/bin/sh
+# Completes the root file system, as Buildroot's post-build script: post-build.sh TARGET_DIR BOARD
+# AMPGATE_KEYS names the directory of scripts/signing-keys (default: keys of this build, made now, good for development);
+# VERSION in the environment is another version than the package's, to try updates.
+set -eu
+target=$1
+board=$2
+top=$(cd "$(dirname "$0")/../.." && pwd)
+keys=${AMPGATE_KEYS:-$BASE_DIR/keys}
+
+[ -e "$keys/keyring.pem" ] || "$top/scripts/signing-keys" "$keys"
+install -D -m 644 "$keys/keyring.pem" "$target/etc/rauc/keyring.pem"
+"$top/scripts/identity" "$target" "$board"
+
+# Nobody on the device reads, compiles or tests.
+site=$(echo "$target"/usr/lib/python3.*)
+find "$site" -type d \( -name test -o -name tests -o -name idlelib -o -name ensurepip -o -name turtledemo \) -prune -exec rm -rf {} +
+rm -rf "$target"/etc/init.d "$target"/usr/share/bash-completion "$target"/usr/share/zsh
