@@ -39,7 +39,7 @@ hil: $(HIL_VENV)/.setup-done ## build an emulated ARM64 device and run the tests
 bench: $(STAMP) ## speed, side by side with other implementations
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-lint: $(STAMP) ## style, types, import rules, shell scripts, register map
+lint: $(STAMP) ## style, types, import rules, shell scripts, image, register map
 	@echo "ruff check"; $(BIN)/ruff check --quiet
 	@echo "ruff format --check"; $(BIN)/ruff format --check --quiet || { echo "make format mends this" >&2; exit 1; }
 	@echo "mypy --strict"; $(BIN)/mypy --strict --no-error-summary firmware/
@@ -47,6 +47,7 @@ lint: $(STAMP) ## style, types, import rules, shell scripts, register map
 	@echo "shellcheck"; PATH="$(abspath $(BIN)):$$PATH"; command -v shellcheck >/dev/null \
 		|| { echo "shellcheck not found: apt install shellcheck" >&2; exit 1; }; \
 	shellcheck $$(grep -lsE '^#!.*sh' .ci/run scripts/* hil/virtual/* hil/virtual/initramfs/*)
+	@echo "image"; $(BIN)/python scripts/check-image $(if $(BUILDROOT),--buildroot $(BUILDROOT))
 	@echo "register map"; $(BIN)/python -m ampgate.registers.lint
 	@echo "docs/register-map.md"; $(BIN)/ampgate registers --format md | diff -u docs/register-map.md - >&2 \
 		|| { echo "docs/register-map.md is out of date: run 'make docs'" >&2; exit 1; }
