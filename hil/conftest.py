@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from hil import lan
 from hil.strategy import FALLBACK, GatewayStrategy, listens, until
 from tests.integration import peers
+
+T = TypeVar("T")
 
 CHARGERS = ("CP001", "CP002")
 CONFIG = """\
@@ -31,6 +33,39 @@ id = "CP002"
 """
 """What the installer has set."""
 CONFIG_FILE = "/data/ampgate/config.toml"
+
+
+_measured = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Takes what a test has measured; all of it is shown at the end of the run."""
+    return request.config.stash.setdefault(_measured, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what was measured."""
+    if lines := config.stash.get(_measured, []):
+        terminalreporter.section("measured")
+        terminalreporter.write_line("\n".join(lines))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Each power cut costs one or two starts, about a minute each."""
+    parser.addoption(
+        "--cuts",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the power cuts to make, 0 to 1 (default: all)",
+    )
+
+
+def share_of(config: pytest.Config, things: Sequence[T]) -> Sequence[T]:
+    """As many of the power cuts as the user wants, spread over all of them."""
+    count = max(1, round(len(things) * config.getoption("--cuts")))
+    return [things[index * len(things) // count] for index in range(count)]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,7 +113,7 @@ def device(bench: GatewayStrategy, commissioned: Path, dhcp: Path) -> Iterator[G
     bench.machine.insert(commissioned)
     bench.power_on()
     bench.address = until(lambda: lan.leased(dhcp), "a lease", 120)
-    until(lambda: listens(bench.address, 502), "Modbus TCP")
+    until(lambda: listens(bench.address, 502) and listens(bench.address, 9000), "Modbus TCP and OCPP")
     yield bench
     bench.power_cut()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import attr
@@ -12,6 +13,9 @@ from labgrid.binding import BindingState
 from labgrid.driver import ExecutionError
 from labgrid.factory import target_factory
 from labgrid.strategy import Strategy
+
+from hil import lan
+from hil.drivers.protocols import Bus
 
 FALLBACK: Final = "192.168.100.246"
 BOOT: Final = 300.0
@@ -33,6 +37,7 @@ class GatewayStrategy(Strategy):  # type: ignore[misc]
         super().__attrs_post_init__()
         self.target.activate(self.machine)
         self.target.activate(self.world)
+        self.rs485 = Bus(self.machine.rs485, virtual=True)
 
     def power_on(self, *, pressed: bool = False, dip: tuple[bool, bool, bool] = (False, False, False)) -> None:
         """Switch on, with the button held and the switches set before."""
@@ -51,6 +56,17 @@ class GatewayStrategy(Strategy):  # type: ignore[misc]
         """Pull the plug and put it in again."""
         self.power_cut()
         self.power_on(**world)
+
+    def reboot(self) -> None:
+        """Restart through the system, and wait until it has come round."""
+        before = self.world.starts
+        self.run("systemctl --no-block reboot")
+        self.started(before + 1)
+
+    def started(self, times: int) -> None:
+        """Wait until the system has started so often since power came on; the console is a new one then."""
+        self.target.deactivate(self.shell)
+        self.world.until(lambda: self.world.starts >= times, f"start {times}", BOOT)
 
     def factory_fresh(self, **world: Any) -> None:
         """A device out of the box, switched on."""
@@ -72,6 +88,21 @@ class GatewayStrategy(Strategy):  # type: ignore[misc]
             self.shell.run("dmesg -n 1; export SYSTEMD_PAGER=cat SYSTEMD_COLORS=0 TERM=dumb")
         output, errors, code = self.shell.run(command, timeout=timeout)
         return "\n".join(output + errors), code
+
+    def read_file(self, path: str) -> bytes:
+        """A file of the device; it sends it over the network."""
+        with socket.create_server((lan.OURS, 0)) as server, ThreadPoolExecutor(1) as pool:
+            server.settimeout(60.0)
+            received = pool.submit(_receive, server)
+            code = 'import socket, sys; socket.create_connection(("%s", %d)).sendfile(open("%s", "rb"))'
+            self.run(f"python3 -I -c '{code % (lan.OURS, server.getsockname()[1], path)}'")
+            return received.result()
+
+
+def _receive(server: socket.socket) -> bytes:
+    connection, _ = server.accept()
+    with connection, connection.makefile("rb") as stream:
+        return stream.read()
 
 
 def until(condition: Callable[[], Any], what: str, timeout: float = BOOT, every: float = 0.2) -> Any:

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from hil import lan
-from hil.conftest import CONFIG_FILE
+from hil.conftest import CONFIG_FILE, share_of
 from hil.strategy import GatewayStrategy, listens, until
 
 pytestmark = pytest.mark.lg_feature(["button", "console", "lamps", "power", "reflash"])
 
 HOLD = 10.0
 """Seconds."""
+MOMENTS = (0, 50, 100, 200, 300, 450, 650, 900, 1300, 2000)
+"""Of the power cuts, in milliseconds from the tenth second on."""
 
 
 @pytest.fixture
@@ -76,9 +78,14 @@ def test_not_held(box: GatewayStrategy, dhcp: Path) -> None:
     assert not any(change.lamp == "feedback_red" and change.on for change in box.world.changes)
 
 
-@pytest.mark.parametrize("milliseconds", [0, 50, 100, 200, 300, 450, 650, 900, 1300, 2000])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test a moment."""
+    if "milliseconds" in metafunc.fixturenames:
+        metafunc.parametrize("milliseconds", share_of(metafunc.config, MOMENTS))
+
+
 def test_power_cut_in_the_middle(box: GatewayStrategy, milliseconds: int) -> None:
-    """Counted from the tenth second. What the request has begun, the next start completes; never in between."""
+    """What the request has begun, the next start completes; never in between."""
     box.power_on(pressed=True)
     world = box.world
     world.until(lambda: world.lamps_now("feedback_red"), "red feedback lamp", 240)

@@ -38,10 +38,12 @@ async def bms_over_tcp(device: GatewayStrategy) -> AsyncIterator[Bms]:
 
 
 @contextlib.asynccontextmanager
-async def bms_over_rtu(device: GatewayStrategy, baudrate: int, parity: str) -> AsyncIterator[Bms]:
+async def bms_over_rtu(device: GatewayStrategy, baudrate: int, parity: str = "N") -> AsyncIterator[Bms]:
     """A BMS on the EIA-485 bus."""
+    if device.rs485.virtual:
+        parity = "N"  # a pseudo-terminal carries bytes and refuses parity; the device's end has it
     client = AsyncModbusSerialClient(
-        str(device.machine.rs485), baudrate=baudrate, parity=parity, stopbits=1, timeout=10, retries=2
+        str(device.rs485.path), baudrate=baudrate, parity=parity, stopbits=1, timeout=10, retries=2
     )
     assert await client.connect()
     try:
@@ -134,11 +136,13 @@ async def test_tcp_and_rtu_show_the_same_registers(device: GatewayStrategy) -> N
     async with (
         charger_at(device) as charger,
         bms_over_tcp(device) as tcp,
-        bms_over_rtu(device, 9600, "N") as rtu,
+        bms_over_rtu(device, 9600) as rtu,
     ):
         await start(charger, tcp, 815)
         await stop(charger, rtu, 815)
-        assert await tcp.read(100, 60) == await rtu.read(100, 60)
+        shown = await tcp.read(START, 75)
+        assert shown == await rtu.read(START, 75)
+        assert any(shown)
 
 
 def test_the_configuration_is_what_the_installer_saved(device: GatewayStrategy) -> None:

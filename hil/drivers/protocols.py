@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import abc
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
 LAMPS: Final = {"feedback_green": 22, "port_a": 23, "ethernet": 24, "feedback_red": 25, "button": 27}
 """Lamp to GPIO (board.toml)."""
+
+
+class Bus(NamedTuple):
+    """Our end of EIA-485 port A."""
+
+    path: Path
+    virtual: bool
+    """A pseudo-terminal: bytes without parity, bit rate or driver enable."""
 
 
 class FrontProtocol(abc.ABC):

@@ -24,6 +24,10 @@ done
 # `u!` of systemd 257 is unknown to an older systemd-sysusers on this computer.
 sed -i 's/^\([ug]\)!/\1/' "$tree"/usr/lib/sysusers.d/*.conf
 
+# What update-ca-certificates makes, of which OpenSSL reads this file.
+install -d "$tree"/etc/ssl/certs
+cat "$tree"/usr/share/ca-certificates/mozilla/*.crt >"$tree"/etc/ssl/certs/ca-certificates.crt
+
 ldconfig -r "$tree" 2>/dev/null
 # Without use on a machine of which every part is known.
 rm -rf "$tree"/usr/lib/udev/hwdb.d "$tree"/usr/share/{bash-completion,bug,lintian,zsh} "$tree"/usr/lib/python3.13/test \

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Updates for the tests: bundles.sh BUILD VERSION. Makes BUILD/bundles/{newer,unsigned,stranger,older,broken}.raucb:
-# a newer system, the same unsigned and signed by someone else, an older one, and a newer one whose gateway cannot start.
+# Updates for the tests: bundles.sh BUILD VERSION. Makes BUILD/bundles/{newer,unsigned,stranger,older,broken,dead}.raucb:
+# a newer system, the same unsigned and signed by someone else, an older one, a newer one whose gateway cannot start, and
+# one that does not start at all.
 set -euo pipefail
 build=$1 version=$2
 here=$(cd "$(dirname "$0")" && pwd)
@@ -41,6 +42,8 @@ truncate -s "-$((signature + 8))" "$bundles/unsigned.raucb"
 printf '\0\0\0\0\0\0\0\0' >>"$bundles/unsigned.raucb"
 debugfs -w -R "rm /usr/bin/ampgate" "$work/content/system.ext4" 2>/dev/null
 bundle broken "$newer" "$build/keys"
+debugfs -w -R "rm /usr/lib/systemd/systemd" "$work/content/system.ext4" 2>/dev/null
+bundle dead "$newer" "$build/keys"
 # What is in it does not matter: it must not be installed.
 truncate -s 1M "$work/content/system.ext4"
 bundle older 0.0.0 "$build/keys"

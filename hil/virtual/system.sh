@@ -53,7 +53,8 @@ systemd-sysusers --root="$tree" >/dev/null 2>&1
 sed -i 's/^root:[^:]*:/root::/' "$tree/etc/shadow"
 systemctl --root="$tree" --quiet preset-all
 # Not in this kernel, or no use here.
-systemctl --root="$tree" --quiet mask proc-sys-fs-binfmt_misc.automount systemd-binfmt.service getty@tty1.service
+systemctl --root="$tree" --quiet mask proc-sys-fs-binfmt_misc.automount systemd-binfmt.service getty@tty1.service \
+    systemd-logind.service dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount
 # A console for the tests, without a password.
 install -d "$tree/etc/systemd/system/serial-getty@ttyAMA0.service.d"
 cat >"$tree/etc/systemd/system/serial-getty@ttyAMA0.service.d/autologin.conf" <<'UNIT'

@@ -63,6 +63,8 @@ _COMMAND = (sys.executable, "-m", "ampgate", "gateway", "--log", "text")
 class GatewayProcess:
     """``ampgate gateway`` as a user starts it."""
 
+    host = "127.0.0.1"
+
     def __init__(
         self, config: dict[str, Any], directory: Path, state: Path, *, loop: str = "uvloop", board: Path | None = None
     ) -> None:
