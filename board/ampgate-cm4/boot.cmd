@@ -42,7 +42,7 @@ if test -n "${slot}"; then
     fdt apply ${pxefile_addr_r}
     # RPi.GPIO asks for this to know the Raspberry Pi.
     fdt mknode / system
-    fdt set /system linux,revision <${board_revision}>
+    fdt set /system linux,revision "<${board_revision}>"
     booti ${kernel_addr_r} - ${fdt_addr_r}
 fi
 reset
