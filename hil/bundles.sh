@@ -21,5 +21,5 @@ printf '\0\0\0\0\0\0\0\0' >>"$bundles/unsigned.raucb"
 "$top/scripts/bundle" "$broken" "$board" "$version" "$keys" "$bundles/broken.raucb"
 "$top/scripts/bundle" "$dead" "$board" "$version" "$keys" "$bundles/dead.raucb"
 # What is in it does not matter: it must not be installed.
-truncate -s 1M "$work/older.${newer##*.}"
+head -c 1M "$newer" >"$work/older.${newer##*.}"
 "$top/scripts/bundle" "$work/older.${newer##*.}" "$board" 0.0.0 "$keys" "$bundles/older.raucb"
