@@ -1,7 +1,7 @@
 #!/bin/sh
 # Completes the root file system, as Buildroot's post-build script: post-build.sh TARGET_DIR BOARD
 # AMPGATE_KEYS names the directory of scripts/signing-keys (default: keys of this build, made now, good for development);
-# VERSION in the environment is another version than the package's, to try updates.
+# AMPGATE_VERSION is another version than that of the package, to try updates.
 set -eu
 target=$1
 board=$2
@@ -10,7 +10,7 @@ keys=${AMPGATE_KEYS:-$BASE_DIR/keys}
 
 [ -e "$keys/keyring.pem" ] || "$top/scripts/signing-keys" "$keys"
 install -D -m 644 "$keys/keyring.pem" "$target/etc/rauc/keyring.pem"
-"$top/scripts/identity" "$target" "$board"
+VERSION=${AMPGATE_VERSION:-} "$top/scripts/identity" "$target" "$board"
 
 # Nobody on the device reads, compiles or tests.
 site=$(echo "$target"/usr/lib/python3.*)
