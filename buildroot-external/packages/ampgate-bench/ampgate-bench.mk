@@ -4,7 +4,6 @@
 #
 ################################################################################
 
-AMPGATE_BENCH_VERSION = $(AMPGATE_VERSION)
 AMPGATE_BENCH_SITE = $(AMPGATE_TOP)/hil/virtual
 AMPGATE_BENCH_SITE_METHOD = local
 AMPGATE_BENCH_LICENSE = Apache-2.0
