@@ -4,7 +4,6 @@
 #
 ################################################################################
 
-AMPGATE_BENCH_VERSION = $(AMPGATE_VERSION)
 AMPGATE_BENCH_SITE = $(AMPGATE_TOP)/hil/virtual
 AMPGATE_BENCH_SITE_METHOD = local
 AMPGATE_BENCH_LICENSE = Apache-2.0
@@ -16,9 +15,14 @@ define AMPGATE_BENCH_BUILD_CMDS
 		$(@D)/world.c -o $(@D)/world
 endef
 
+# The shell takes the place of the log-in that systemd offers on the kernel's console.
 define AMPGATE_BENCH_INSTALL_INIT_SYSTEMD
-	$(INSTALL) -D -m 644 $(AMPGATE_BENCH_PKGDIR)/ampgate-bench-console.service \
-		$(TARGET_DIR)/usr/lib/systemd/system/ampgate-bench-console.service
+	$(INSTALL) -D -m 644 $(AMPGATE_BENCH_PKGDIR)/bench-console.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/bench-console.service
+	$(INSTALL) -D -m 644 $(AMPGATE_BENCH_PKGDIR)/00-ampgate-bench.preset \
+		$(TARGET_DIR)/usr/lib/systemd/system-preset/00-ampgate-bench.preset
+	$(INSTALL) -d $(TARGET_DIR)/etc/systemd/system-generators
+	ln -sf /dev/null $(TARGET_DIR)/etc/systemd/system-generators/systemd-getty-generator
 endef
 
 # When all that goes into it is installed.

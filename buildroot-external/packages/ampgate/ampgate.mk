@@ -4,7 +4,6 @@
 #
 ################################################################################
 
-AMPGATE_TOP = $(realpath $(BR2_EXTERNAL_AMPGATE_PATH)/..)
 AMPGATE_VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' $(AMPGATE_TOP)/firmware/ampgate/__init__.py)
 AMPGATE_SITE = $(AMPGATE_TOP)
 AMPGATE_SITE_METHOD = local
