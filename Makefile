@@ -9,6 +9,10 @@ ENV ?= qemu
 HIL_qemu = virtual
 HIL_image = image
 HIL_BUILD = build/hil$(if $(filter image,$(ENV)),-image)
+BENCH ?= hil/environments/bench.yaml
+HOST =
+RS485 =
+LISTENER =
 UV_VERSION = 0.13.9
 
 BIN = $(VENV)/bin
@@ -17,12 +21,12 @@ STAMP = $(VENV)/.setup-done
 TESTS = tests/integration tests/fuzz tests/conformance tests/unit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test hil bench lint format docs lock clean
+.PHONY: help setup run test hil hil-bench hil-rehearsal bench lint format docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@echo "usage: make <target> [ARGS=...] [PYTHON=python3.13 VENV=.venv-3.13]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with the locked packages (the other targets do it too)
 
@@ -40,6 +44,18 @@ hil: $(HIL_VENV)/.setup-done ## build an emulated ARM64 device and run the tests
 	@cd hil && unshare --net $(abspath $(HIL_VENV))/bin/python -m pytest --lg-env environments/$(ENV).yaml $(ARGS) \
 		|| { echo "the console of the device, last lines (all of it: $(HIL_BUILD)/console.log):" >&2; \
 			tail -n 40 ../$(HIL_BUILD)/console.log >&2; exit 1; }
+
+hil-bench: $(HIL_VENV)/.setup-done ## run the tests under hil/ on a real device: HOST=<address> RS485=/dev/ttyUSB0 (hil/README.md)
+	@case "$(ARGS)" in *--collect-only*) ;; *) [ -n "$(HOST)" ] && [ -n "$(RS485)" ] || { \
+		echo "usage: make hil-bench HOST=<address of the device> RS485=/dev/ttyUSB0 [LISTENER=/dev/ttyUSB1]" >&2; exit 1; };; \
+	esac
+	@cd hil && LG_HOST="$(HOST)" LG_RS485="$(RS485)" LG_LISTENER="$(LISTENER)" \
+		LG_LISTENER_FEATURE="$(if $(LISTENER),rs485-listener,no-listener)" \
+		$(abspath $(HIL_VENV))/bin/python -m pytest --verbose --lg-env $(abspath $(BENCH)) --timeout 3600 $(ARGS)
+
+hil-rehearsal: $(HIL_VENV)/.setup-done ## hil-bench with a gateway on this computer as the device and a script as the operator
+	@unshare $$([ "$$(id -u)" -eq 0 ] || echo --map-root-user) --net \
+		env PYTHONPATH=$(CURDIR)/firmware:$(CURDIR) $(HIL_VENV)/bin/python -m hil.rehearsal $(ARGS)
 
 bench: $(STAMP) ## speed, side by side with other implementations
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -10,27 +10,14 @@ from typing import Any, TypeVar
 import pytest
 
 from hil import lan
+from hil.bench import BenchStrategy
 from hil.strategy import FALLBACK, GatewayStrategy, listens, until
 from tests.integration import peers
 
 T = TypeVar("T")
 
 CHARGERS = ("CP001", "CP002")
-CONFIG = """\
-schema = 1
-
-[modbus]
-transport = "tcp+rtu"
-
-[bms]
-answer_timeout = 60
-
-[[charger]]
-id = "CP001"
-
-[[charger]]
-id = "CP002"
-"""
+CONFIG = (Path(__file__).parent / "site.toml").read_text(encoding="utf-8")
 """What the installer has set."""
 CONFIG_FILE = "/data/ampgate/config.toml"
 
@@ -49,6 +36,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if lines := config.stash.get(_measured, []):
         terminalreporter.section("measured")
         terminalreporter.write_line("\n".join(lines))
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
+    """Under ``--collect-only``: which tests this environment can run, and what the others need."""
+    if not config.option.collectonly:
+        return []
+    reasons = [(item.nodeid, item.get_closest_marker("skip")) for item in items]
+    return [f"{'no, ' + mark.kwargs['reason'] if mark else 'runs':<60} {name}" for name, mark in reasons]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -107,8 +102,17 @@ def dhcp(cable: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 
 @pytest.fixture(scope="module")
-def device(bench: GatewayStrategy, commissioned: Path, dhcp: Path) -> Iterator[GatewayStrategy]:
+def device(strategy: GatewayStrategy | BenchStrategy, request: pytest.FixtureRequest) -> Any:
     """A commissioned device that serves, shared by the tests of a module."""
+    if not isinstance(strategy, BenchStrategy):
+        return request.getfixturevalue("emulated")
+    strategy.serve()
+    return strategy
+
+
+@pytest.fixture(scope="module")
+def emulated(bench: GatewayStrategy, commissioned: Path, dhcp: Path) -> Iterator[GatewayStrategy]:
+    """The virtual device, with a card that is commissioned and a lease."""
     bench.power_cut()
     bench.machine.insert(commissioned)
     bench.power_on()
@@ -118,8 +122,11 @@ def device(bench: GatewayStrategy, commissioned: Path, dhcp: Path) -> Iterator[G
     bench.power_cut()
 
 
-def configure(bench: GatewayStrategy, text: str) -> None:
-    """Save a configuration through the console, as the web page will, and have the gateway use it."""
+def configure(bench: GatewayStrategy | BenchStrategy, text: str) -> None:
+    """Save a configuration, through the console as the web page will, and have the gateway use it."""
+    if isinstance(bench, BenchStrategy):
+        bench.configure(text)
+        return
     until(lambda: bench.run_code(f"mountpoint -q {Path(CONFIG_FILE).parent.parent}")[1] == 0, "/data")
     bench.run(f"cat >/run/config.toml <<'EOF'\n{text}EOF")
     bench.run(f"install -m 640 -o ampgate -g ampgate /run/config.toml {CONFIG_FILE}.new")

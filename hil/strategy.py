@@ -68,6 +68,11 @@ class GatewayStrategy(Strategy):  # type: ignore[misc]
         self.target.deactivate(self.shell)
         self.world.until(lambda: self.world.starts >= times, f"start {times}", BOOT)
 
+    def restart_gateway(self) -> None:
+        """The next start of the gateway, which reads the switches."""
+        self.run("systemctl restart ampgate-gateway")
+        until(lambda: listens(self.address, 502), "Modbus TCP")
+
     def factory_fresh(self, **world: Any) -> None:
         """A device out of the box, switched on."""
         self.power_cut()

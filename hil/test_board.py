@@ -7,11 +7,11 @@ import itertools
 import pytest
 
 from hil.conftest import CONFIG, configure, status
-from hil.drivers.world import Change
+from hil.drivers.lamps import Change
 from hil.strategy import GatewayStrategy, listens, until
 from hil.test_session import bms_over_tcp, charger_at
 
-pytestmark = pytest.mark.lg_feature(["dip", "lamps"])
+pytestmark = pytest.mark.lg_feature("network")
 
 DIP_AT_START, DIP_NOW, TERMINATION, BIAS = 41, 42, 43, 44
 STEP = 50
@@ -20,27 +20,23 @@ STEP = 50
 POSITIONS = list(itertools.product((False, True), repeat=3))
 
 
-def restart(device: GatewayStrategy) -> None:
-    """The next start of the gateway, which reads the switches."""
-    device.run("systemctl restart ampgate-gateway")
-    until(lambda: listens(device.address, 502), "Modbus TCP")
-
-
+@pytest.mark.lg_feature(["dip", "resistors"])
 @pytest.mark.parametrize("position", POSITIONS, ids=lambda on: "".join("01"[one] for one in on))
 async def test_switches_drive_the_resistors(device: GatewayStrategy, position: tuple[bool, bool, bool]) -> None:
     """1 and 2 both ON: bias; 3 ON: termination (manual 1.12 §5.1)."""
     one, two, three = position
     device.world.switches(*position)
-    restart(device)
+    device.restart_gateway()
     until(lambda: device.world.resistors() == (three, one and two), "termination and bias", 60)
     async with bms_over_tcp(device) as bms:
         word = one | two << 1 | three << 2
         await bms.until(DIP_AT_START, word, word, three, one and two)
 
 
+@pytest.mark.lg_feature(["dip", "resistors"])
 async def test_switches_count_at_the_start_only(device: GatewayStrategy) -> None:
     device.world.switches(False, False, False)
-    restart(device)
+    device.restart_gateway()
     async with bms_over_tcp(device) as bms:
         await bms.until(DIP_AT_START, 0, 0, 0, 0)
         device.world.switches(True, True, True)
@@ -51,16 +47,18 @@ async def test_switches_count_at_the_start_only(device: GatewayStrategy) -> None
     device.world.switches(False, False, False)
 
 
+@pytest.mark.lg_feature(["console", "dip", "lamp-times"])
 def test_one_of_two_bias_switches_is_a_warning(device: GatewayStrategy) -> None:
     device.world.switches(True, False, False)
-    restart(device)
+    device.restart_gateway()
     until(lambda: "differ" in device.run("journalctl --boot --unit ampgate-gateway --no-pager | tail -n 20"), "warning")
     assert any("differ" in alarm for alarm in status(device)["board"]["alarms"])
     until(lambda: flashes(device, "feedback_red") >= 2, "red flashes", 60)
     device.world.switches(False, False, False)
-    restart(device)
+    device.restart_gateway()
 
 
+@pytest.mark.lg_feature("lamp-times")
 def test_normal_operation(device: GatewayStrategy) -> None:
     """Feedback blinks green once a second, the button is lit, LED 1 and 2 are dark: no charger, no frames."""
     world = device.world
@@ -74,6 +72,7 @@ def test_normal_operation(device: GatewayStrategy) -> None:
     assert lamps["button"] and not lamps["feedback_red"] and not lamps["port_a"] and not lamps["ethernet"]
 
 
+@pytest.mark.lg_feature("lamp-times")
 async def test_led_1_is_the_ocpp_system_and_led_2_modbus_tcp(device: GatewayStrategy) -> None:
     world = device.world
     async with charger_at(device) as charger:
@@ -94,6 +93,7 @@ async def test_led_1_is_the_ocpp_system_and_led_2_modbus_tcp(device: GatewayStra
     world.until(lambda: not world.lamps_now("port_a"), "LED 1 off", 60)
 
 
+@pytest.mark.lg_feature("lamp-times")
 async def test_the_lamps_flicker_under_steady_traffic(device: GatewayStrategy) -> None:
     """Idle and busy both show: on and off for a step each."""
     world = device.world
@@ -106,24 +106,26 @@ async def test_the_lamps_flicker_under_steady_traffic(device: GatewayStrategy) -
     assert STEP * 0.5 <= gaps[len(gaps) // 2] <= STEP * 4
 
 
+@pytest.mark.lg_feature(["console", "lamp-times"])
 def test_a_gateway_that_has_ended_is_dark(device: GatewayStrategy) -> None:
     device.run("systemctl stop ampgate-gateway")
     device.world.until_lit(timeout=60)
-    restart(device)
+    device.restart_gateway()
     until(lambda: device.world.lamps()["button"], "button lamp")
 
 
+@pytest.mark.lg_feature("console")
 def test_a_missing_expander_is_an_alarm_and_the_gateway_serves(device: GatewayStrategy) -> None:
     configure(device, CONFIG)
     device.run("sed s/0x20/0x21/ /usr/share/ampgate/board.toml >/run/board.toml")
     device.run("mount --bind /run/board.toml /usr/share/ampgate/board.toml")  # nobody lives at 0x21
     try:
-        restart(device)
+        device.restart_gateway()
         until(lambda: any("0x21" in alarm for alarm in status(device)["board"]["alarms"]), "alarm")
         assert listens(device.address, 9000)
     finally:
         device.run("umount /usr/share/ampgate/board.toml")
-        restart(device)
+        device.restart_gateway()
 
 
 def blinks(changes: list[Change], lamp: str) -> list[Change]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from ocpp.v16 import call
 from pymodbus.client import AsyncModbusSerialClient
 
 from hil.conftest import CONFIG, CONFIG_FILE, configure
+from hil.line import Line
 from hil.strategy import GatewayStrategy, listens, until
 from tests.integration.peers import NOON, Bms, Charger
 
@@ -38,13 +39,11 @@ async def bms_over_tcp(device: GatewayStrategy) -> AsyncIterator[Bms]:
 
 
 @contextlib.asynccontextmanager
-async def bms_over_rtu(device: GatewayStrategy, baudrate: int, parity: str = "N") -> AsyncIterator[Bms]:
+async def bms_over_rtu(device: GatewayStrategy, line: Line) -> AsyncIterator[Bms]:
     """A BMS on the EIA-485 bus."""
     if device.rs485.virtual:
-        parity = "N"  # a pseudo-terminal carries bytes and refuses parity; the device's end has it
-    client = AsyncModbusSerialClient(
-        str(device.rs485.path), baudrate=baudrate, parity=parity, stopbits=1, timeout=10, retries=2
-    )
+        line = line._replace(parity="N")  # a pseudo-terminal carries bytes and refuses parity; the device's end has it
+    client = AsyncModbusSerialClient(str(device.rs485.path), timeout=10, retries=2, **line._asdict())
     assert await client.connect()
     try:
         yield Bms(client)
@@ -117,27 +116,44 @@ async def test_session_over_modbus_tcp(device: GatewayStrategy) -> None:
         await session(charger, bms, 4711)
 
 
-@pytest.mark.lg_feature(["console", "rs485"])
-@pytest.mark.parametrize(("baudrate", "parity", "word"), [(9600, "N", "none"), (19200, "E", "even")])
-async def test_session_over_modbus_rtu(device: GatewayStrategy, baudrate: int, parity: str, word: str) -> None:
-    configure(device, f'{CONFIG}\n[modbus.rtu]\nbaudrate = {baudrate}\nparity = "{word}"\n')
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((Line(), ""), id="9600 8N1"),  # as from the factory
+        pytest.param(
+            (Line(19200, "E"), '\n[modbus.rtu]\nbaudrate = 19200\nparity = "even"\n'),
+            id="19200 8E1",
+            marks=pytest.mark.lg_feature("configure"),
+        ),
+    ],
+)
+def line(device: GatewayStrategy, request: pytest.FixtureRequest) -> Iterator[Line]:
+    """The serial port's settings, and what an installer writes for them; only for the tests that ask for it."""
+    line, settings = request.param
+    configure(device, CONFIG + settings)
     until(lambda: listens(device.address, 9000), "OCPP")
-    line = device.run("stty -F /dev/ttyAMA1 -a")
-    assert f"speed {baudrate} baud" in line
-    assert ("-parenb" in line) == (parity == "N")
-    assert "-parodd" in line and "cs8" in line and "-cstopb" in line
-    async with charger_at(device) as charger, bms_over_rtu(device, baudrate, parity) as bms:
-        await session(charger, bms, baudrate // 10)
-
-
-async def test_tcp_and_rtu_show_the_same_registers(device: GatewayStrategy) -> None:
+    yield line
     configure(device, CONFIG)
     until(lambda: listens(device.address, 9000), "OCPP")
-    async with (
-        charger_at(device) as charger,
-        bms_over_tcp(device) as tcp,
-        bms_over_rtu(device, 9600) as rtu,
-    ):
+
+
+@pytest.mark.lg_feature("rs485")
+async def test_session_over_modbus_rtu(device: GatewayStrategy, line: Line) -> None:
+    async with charger_at(device) as charger, bms_over_rtu(device, line) as bms:
+        await session(charger, bms, line.baudrate // 10)
+
+
+@pytest.mark.lg_feature(["console", "rs485"])
+def test_the_port_has_its_settings(device: GatewayStrategy, line: Line) -> None:
+    port = device.run("stty -F /dev/ttyAMA1 -a")
+    assert f"speed {line.baudrate} baud" in port
+    assert ("-parenb" in port) == (line.parity == "N")
+    assert "-parodd" in port and "cs8" in port and "-cstopb" in port
+
+
+@pytest.mark.lg_feature("rs485")
+async def test_tcp_and_rtu_show_the_same_registers(device: GatewayStrategy) -> None:
+    async with charger_at(device) as charger, bms_over_tcp(device) as tcp, bms_over_rtu(device, Line()) as rtu:
         await start(charger, tcp, 815)
         await stop(charger, rtu, 815)
         shown = await tcp.read(START, 75)
@@ -145,5 +161,6 @@ async def test_tcp_and_rtu_show_the_same_registers(device: GatewayStrategy) -> N
         assert any(shown)
 
 
+@pytest.mark.lg_feature("console")
 def test_the_configuration_is_what_the_installer_saved(device: GatewayStrategy) -> None:
     assert 'id = "CP001"' in device.run(f"cat {CONFIG_FILE}")

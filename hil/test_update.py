@@ -111,16 +111,14 @@ async def test_an_update_keeps_configuration_and_journal(box: GatewayStrategy) -
     assert code and "version" in output, output
 
 
-@pytest.mark.parametrize(
-    ("bundle", "reason"), [("unsigned", "signature"), ("stranger", "certificate"), ("older", "version")]
-)
-def test_what_is_refused(box: GatewayStrategy, bundle: str, reason: str) -> None:
+def test_what_is_refused(box: GatewayStrategy) -> None:
     state, slots = boot_state(box), rauc(box)["slots"]
-    output, code = install(box, bundle)
-    assert code and reason in output, output
-    assert boot_state(box) == state
-    assert rauc(box)["slots"] == slots
-    assert listens(box.address, 502) and listens(box.address, 9000)
+    for bundle, reason in (("unsigned", "signature"), ("stranger", "certificate"), ("older", "version")):
+        output, code = install(box, bundle)
+        assert code and reason in output, (bundle, output)
+        assert boot_state(box) == state
+        assert rauc(box)["slots"] == slots
+        assert listens(box.address, 502) and listens(box.address, 9000)
 
 
 def rauc(box: GatewayStrategy) -> dict[str, Any]:

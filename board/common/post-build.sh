@@ -12,6 +12,9 @@ keys=${AMPGATE_KEYS:-$BASE_DIR/keys}
 install -D -m 644 "$keys/keyring.pem" "$target/etc/rauc/keyring.pem"
 VERSION=${AMPGATE_VERSION:-} "$top/scripts/identity" "$target" "$board"
 
+# One file instead of a directory that is searched at each connection.
+ln -sf certs/ca-certificates.crt "$target/etc/ssl/cert.pem"
+
 # Nobody on the device reads, compiles or tests.
 site=$(echo "$target"/usr/lib/python3.*)
 find "$site" -type d \( -name test -o -name tests -o -name idlelib -o -name ensurepip -o -name turtledemo \) -prune -exec rm -rf {} +

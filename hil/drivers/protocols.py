@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import abc
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
 LAMPS: Final = {"feedback_green": 22, "port_a": 23, "ethernet": 24, "feedback_red": 25, "button": 27}
 """Lamp to GPIO (board.toml)."""
+
+
+class Light(StrEnum):
+    """What somebody sees who looks at a lamp for a few seconds."""
+
+    OFF = "off"
+    ON = "on"
+    BLINKING = "blinking"
 
 
 class Bus(NamedTuple):
@@ -30,8 +39,8 @@ class FrontProtocol(abc.ABC):
         """Set the DIP switch; True is ON."""
 
     @abc.abstractmethod
-    def lamps(self) -> dict[str, bool]:
-        """Which lamps are on now."""
+    def look(self) -> dict[str, Light]:
+        """What each lamp of `LAMPS` shows."""
 
 
 class ResistorProtocol(abc.ABC):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import attr
 from labgrid.driver import Driver
 from labgrid.factory import target_factory
 
+from hil.drivers.lamps import Change, TimedLamps
 from hil.drivers.machine import GatewayMachineDriver
 from hil.drivers.protocols import LAMPS, FrontProtocol, ResistorProtocol
 
@@ -28,27 +27,16 @@ class WorldError(Exception):
     """The world in the guest refused, or did not answer."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """A lamp that went on or off, in milliseconds of the guest's clock since its start."""
-
-    at: int
-    lamp: str
-    on: bool
-
-
 @target_factory.reg_driver
 @attr.s(eq=False)
-class WorldDriver(Driver, FrontProtocol, ResistorProtocol):  # type: ignore[misc]
+class WorldDriver(TimedLamps, Driver, FrontProtocol, ResistorProtocol):  # type: ignore[misc]
     """Switches, button and lamps of the machine."""
 
     bindings = {"machine": {GatewayMachineDriver}}  # noqa: RUF012 - how labgrid declares them
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        self.changes: list[Change] = []
-        """All that the lamps have done since `connect`."""
-        self._news = threading.Condition()
+        TimedLamps.__init__(self)
         self.starts = 0
         """How often the machine has started since `connect`."""
         self._answers: queue.Queue[str] = queue.Queue()
@@ -97,28 +85,6 @@ class WorldDriver(Driver, FrontProtocol, ResistorProtocol):  # type: ignore[misc
         driven = self.expander(OUTPUT) & ~self.expander(CONFIGURATION)
         return bool(driven & TERMINATION), bool(driven & BIAS)
 
-    def lamps(self) -> dict[str, bool]:
-        """The lamps as they are now."""
-        with self._news:
-            return {name: self._last(name) for name in LAMPS}
-
-    def lamps_now(self, name: str) -> bool:
-        """Whether one lamp is on; for conditions of `until`."""
-        return self._last(name)
-
-    def until(self, condition: Callable[[], bool], what: str, timeout: float) -> None:
-        """Wait for the lamps; ``condition`` is looked at after each change."""
-        with self._news:
-            if not self._news.wait_for(condition, timeout):
-                raise AssertionError(f"not within {timeout:g} s: {what}; last changes: {self.changes[-12:]}")
-
-    def until_lit(self, *names: str, timeout: float = 120.0) -> None:
-        """Wait until exactly these lamps are on."""
-        self.until(lambda: {n for n in LAMPS if self._last(n)} == set(names), f"lamps {sorted(names)}", timeout)
-
-    def _last(self, name: str) -> bool:
-        return next((change.on for change in reversed(self.changes) if change.lamp == name), False)
-
     def _ask(self, command: str) -> str:
         assert self._socket is not None, "the machine is off"
         self._socket.sendall(command.encode() + b"\n")
@@ -150,8 +116,6 @@ class WorldDriver(Driver, FrontProtocol, ResistorProtocol):  # type: ignore[misc
                         self.starts += 1
                         self._news.notify_all()
                 elif words[:1] == ["lamp"]:
-                    with self._news:
-                        self.changes.append(Change(int(words[1]), _NAMES[int(words[2])], words[3] == "1"))
-                        self._news.notify_all()
+                    self._changed(Change(int(words[1]), _NAMES[int(words[2])], words[3] == "1"))
                 else:
                     self._answers.put(" ".join(words))

@@ -16,7 +16,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,6 +53,23 @@ async def until(condition: Callable[[], Any], what: str, deadline: float | None 
         if time.monotonic() > end:
             raise AssertionError(f"not within {deadline:g} s: {what}")
         await asyncio.sleep(_POLL)
+
+
+@contextlib.asynccontextmanager
+async def again_and_again(work: Callable[[], Awaitable[Any]]) -> AsyncIterator[None]:
+    """Do this all the time; it is not cancelled at the end, as pymodbus may take that for a lost answer."""
+    over = asyncio.Event()
+
+    async def repeat() -> None:
+        while not over.is_set():
+            await work()
+
+    repeating = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        over.set()
+        await repeating
 
 
 # The gateway process

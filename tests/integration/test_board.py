@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from ocpp.v16 import call
 from ampgate import control
 from tests.conformance.serial_line import pty
 from tests.integration.conftest import StartGateway
-from tests.integration.peers import Bms, Charger, GatewayProcess, config_of, until
+from tests.integration.peers import Bms, Charger, GatewayProcess, again_and_again, config_of, until
 
 PlugIn = Callable[..., Awaitable[Charger]]
 Poll = Callable[[GatewayProcess], Awaitable[Bms]]
@@ -55,23 +53,6 @@ async def rests(gateway: GatewayProcess, lamp: str) -> bool:
     before = switched(gateway, lamp)
     await blinks(gateway, "feedback_green")
     return switched(gateway, lamp) == before
-
-
-@contextlib.asynccontextmanager
-async def again_and_again(work: Callable[[], Awaitable[Any]]) -> AsyncIterator[None]:
-    """Do this all the time; it is not cancelled at the end, as pymodbus may take that for a lost answer."""
-    over = asyncio.Event()
-
-    async def repeat() -> None:
-        while not over.is_set():
-            await work()
-
-    repeating = asyncio.create_task(repeat())
-    try:
-        yield
-    finally:
-        over.set()
-        await repeating
 
 
 def operate(gateway: GatewayProcess, **changes: Any) -> dict[str, Any]:

@@ -43,9 +43,11 @@ class Lamps(Table, frozen=True):
 
 
 class Button(Table, frozen=True):
-    """``[button]``: the push button, with the pull-up of the GPIO; low is pressed."""
+    """``[button]``: the push button; low is pressed."""
 
     gpio: Gpio
+    pull_up: bool = True
+    """With the pull-up of the GPIO; false where the board has a resistor of its own."""
 
 
 class Serial(Table, frozen=True):

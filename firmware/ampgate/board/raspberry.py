@@ -28,7 +28,7 @@ class RaspberryBackend:
     def __init__(self, description: Raspberry) -> None:
         self._lines = _Lines()
         self._lamps = {name: getattr(description.lamps, name) for name in LAMPS}
-        self._button = description.button.gpio
+        self._button = description.button
         self._expander = _Tca9534(description.expander)
 
     def lamp(self, name: str, on: bool) -> None:
@@ -37,7 +37,7 @@ class RaspberryBackend:
 
     def button(self) -> bool:
         """Whether the push button is pressed: it pulls the line down."""
-        return not self._lines.read("push button", self._button)
+        return not self._lines.read("push button", self._button.gpio, self._button.pull_up)
 
     def switches(self) -> Switches:
         """Where the DIP switch stands."""
@@ -91,11 +91,11 @@ class _Lines:
         except Exception as error:  # each library has its own
             raise Fault(f"{part}: GPIO {number} cannot be used: {error}") from error
 
-    def read(self, part: str, number: int) -> bool:
+    def read(self, part: str, number: int, pull_up: bool) -> bool:
         gpio = self._gpio()
         try:
             if number not in self._ready:
-                gpio.setup(number, gpio.IN, pull_up_down=gpio.PUD_UP)
+                gpio.setup(number, gpio.IN, pull_up_down=gpio.PUD_UP if pull_up else gpio.PUD_OFF)
                 self._ready.add(number)
             return bool(gpio.input(number))
         except Exception as error:

@@ -22,7 +22,7 @@ class GpioError(Exception):
 class Gpio(ModuleType):
     """RPi.GPIO by its documentation, on lines that can be missing."""
 
-    BCM, OUT, IN, PUD_UP = 11, 0, 1, 22
+    BCM, OUT, IN, PUD_OFF, PUD_UP = 11, 0, 1, 20, 22
 
     def __init__(self, lines: Iterable[int]) -> None:
         super().__init__("RPi.GPIO")
@@ -33,6 +33,8 @@ class Gpio(ModuleType):
         self.seen: list[tuple[int, bool]] = []
         """Levels that outputs have had, in order."""
         self.set_up = 0
+        self.pulls: dict[int, int] = {}
+        """Of each input."""
         self._directions: dict[int, int] = {}
         self._mode: int | None = None
         self.chip_missing = False
@@ -57,7 +59,7 @@ class Gpio(ModuleType):
             assert initial is not None, "the level of a new output would be that of the last process"
             self._drive(line, bool(initial))
         else:
-            assert pull_up_down == self.PUD_UP, "the button floats"
+            self.pulls[line] = pull_up_down
 
     def output(self, line: int, level: Any) -> None:
         if self._directions.get(line) != self.OUT:

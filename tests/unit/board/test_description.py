@@ -21,7 +21,9 @@ def test_the_boards_of_the_repository() -> None:
     assert (cm4.name, cm4.serial.device, cm4.expander.device) == ("ampgate-cm4", "/dev/ttyAMA0", "/dev/i2c-1")
     assert (virtual.name, virtual.serial.device) == ("qemu-virt", "/dev/ttyAMA1")
     # What is tried on the virtual bench holds for the device: the pins are the same.
-    assert (cm4.lamps, cm4.button, cm4.expander.switches) == (virtual.lamps, virtual.button, virtual.expander.switches)
+    assert (cm4.lamps, cm4.button.gpio) == (virtual.lamps, virtual.button.gpio)
+    assert cm4.button.pull_up
+    assert cm4.expander.switches == virtual.expander.switches
     assert cm4.expander.address == virtual.expander.address == 0x20
     assert (cm4.expander.termination, cm4.expander.bias) == (virtual.expander.termination, virtual.expander.bias)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ampgate.board import make_board
 from ampgate.board.ports import Board
-from tests.unit.board.bench import ChipBench
+from tests.unit.board.bench import REFERENCE, ChipBench
 
 pytestmark = pytest.mark.unit
 
@@ -33,6 +34,18 @@ def test_the_i2c_bus_waits_until_it_is_used(bench: ChipBench, tmp_path: Path) ->
     assert bench.board.alarms == [
         f"DIP switch, termination and bias: I²C bus {bench.bus} cannot be used: No such file or directory"
     ]
+
+
+@pytest.mark.parametrize(("key", "pull"), [("", "PUD_UP"), ("pull_up = false", "PUD_OFF")])
+def test_the_pull_up_of_the_button(bench: ChipBench, tmp_path: Path, key: str, pull: str) -> None:
+    text = REFERENCE.read_text(encoding="utf-8").replace("[button]", f"[button]\n{key}\n#")
+    (tmp_path / "carrier.toml").write_text(text, encoding="utf-8")
+    board = make_board(tmp_path / "carrier.toml")
+    board.open()
+    assert not board.button.pressed()
+    assert bench.gpio.pulls == {bench.pins.button.gpio: getattr(bench.gpio, pull)}
+    bench.press(True)
+    assert board.button.pressed()
 
 
 def test_outputs_have_their_level_before_they_drive(bench: ChipBench, board: Board) -> None:
