@@ -3,7 +3,8 @@
 BOARD ?= ampgate-cm4
 BUILDROOT ?=
 IMAGE = $(abspath build/image/$(BOARD))
-KEYS ?= $(IMAGE)/keys
+# Keys of this build when none are named, good for development.
+KEYS ?=
 # More lines for the configuration: a mirror, a compiler cache (docs/building.md).
 IMAGE_CONFIG ?=
 
@@ -11,8 +12,8 @@ IMAGE_CONFIG ?=
 DEFCONFIG = $(shell grep -lxF 'BR2_ROOTFS_POST_SCRIPT_ARGS="$(BOARD)"' buildroot-external/configs/*_defconfig)
 IMAGE_VERSION = $(or $(VERSION),$(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' firmware/ampgate/__init__.py))
 # Buildroot, Linux and U-Boot have variables of these names, too.
-buildroot = env -u MAKEFLAGS -u MFLAGS -u BOARD -u VERSION -u KEYS AMPGATE_KEYS="$(abspath $(KEYS))" \
-	AMPGATE_VERSION=$(IMAGE_VERSION) $(MAKE) --no-print-directory -C "$(BUILDROOT)" O="$(IMAGE)" \
+buildroot = env -u MAKEFLAGS -u MFLAGS -u BOARD -u VERSION -u KEYS \
+	$(if $(KEYS),AMPGATE_KEYS="$(abspath $(KEYS))") AMPGATE_VERSION=$(IMAGE_VERSION) $(MAKE) --no-print-directory -C "$(BUILDROOT)" O="$(IMAGE)" \
 	BR2_EXTERNAL="$(abspath buildroot-external)"
 
 .PHONY: image image-config bundle sbom legal-info checked-buildroot
@@ -32,7 +33,7 @@ $(IMAGE)/.config: $(DEFCONFIG) $(IMAGE_CONFIG) $(wildcard buildroot-external/pac
 
 bundle: image ## build the image and an update of it, signed (KEYS=directory of scripts/signing-keys, VERSION=1.2.3)
 	@PATH="$(IMAGE)/host/bin:$$PATH" scripts/bundle "$(IMAGE)/images/rootfs.squashfs" $(BOARD) $(IMAGE_VERSION) \
-		"$(KEYS)" "$(IMAGE)/images/ampgate-$(BOARD)-$(IMAGE_VERSION).raucb"
+		"$(or $(KEYS),$(IMAGE)/keys)" "$(IMAGE)/images/ampgate-$(BOARD)-$(IMAGE_VERSION).raucb"
 
 sbom: image-config ## list what the image is made of (CycloneDX)
 	@mkdir -p "$(IMAGE)/images"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Completes the root file system, as Buildroot's post-build script: post-build.sh TARGET_DIR BOARD
-# AMPGATE_KEYS names the directory of scripts/signing-keys (default: keys of this build, made now, good for development);
+# AMPGATE_KEYS names the directory of scripts/signing-keys; without it this build has keys of its own, made the first time.
 # AMPGATE_VERSION is another version than that of the package, to try updates.
 set -eu
 target=$1
@@ -8,7 +8,9 @@ board=$2
 top=$(cd "$(dirname "$0")/../.." && pwd)
 keys=${AMPGATE_KEYS:-$BASE_DIR/keys}
 
-[ -e "$keys/keyring.pem" ] || "$top/scripts/signing-keys" "$keys"
+if [ -z "${AMPGATE_KEYS:-}" ] && [ ! -e "$keys/keyring.pem" ]; then
+    "$top/scripts/signing-keys" "$keys"
+fi
 install -D -m 644 "$keys/keyring.pem" "$target/etc/rauc/keyring.pem"
 VERSION=${AMPGATE_VERSION:-} "$top/scripts/identity" "$target" "$board"
 
