@@ -4,6 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 HIL_VENV ?= .venv-hil
 ARGS ?=
+# What `make hil` tests: qemu, a system of Debian packages, or image, the one of `make image BOARD=qemu-virt`.
+ENV ?= qemu
+HIL_qemu = virtual
+HIL_image = image
+HIL_BUILD = build/hil$(if $(filter image,$(ENV)),-image)
 BENCH ?= hil/environments/bench.yaml
 HOST =
 RS485 =
@@ -21,7 +26,7 @@ TESTS = tests/integration tests/fuzz tests/conformance tests/unit
 
 help: ## list the targets
 	@echo "usage: make <target> [ARGS=...] [PYTHON=python3.13 VENV=.venv-3.13]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with the locked packages (the other targets do it too)
 
@@ -34,11 +39,11 @@ test: $(STAMP) ## every test that needs no hardware (ARGS="-k mbap" chooses)
 hil: $(HIL_VENV)/.setup-done ## build an emulated ARM64 device and run the tests under hil/ on it (as root; hil/README.md)
 	@[ "$$(id -u)" -eq 0 ] || { echo "make hil needs root: for the device's file systems and a network namespace" >&2; exit 1; }
 	@hil/virtual/install-tools
-	@$(MAKE) --no-print-directory -f hil/virtual/Makefile PYTHON=$(PYTHON)
-	@rm -f build/hil/console.log
-	@cd hil && unshare --net $(abspath $(HIL_VENV))/bin/python -m pytest --lg-env environments/qemu.yaml $(ARGS) \
-		|| { echo "the console of the device, last lines (all of it: build/hil/console.log):" >&2; \
-			tail -n 40 ../build/hil/console.log >&2; exit 1; }
+	@$(MAKE) --no-print-directory -f hil/$(HIL_$(ENV))/Makefile PYTHON=$(PYTHON) BUILD=$(HIL_BUILD)
+	@rm -f $(HIL_BUILD)/console.log
+	@cd hil && unshare --net $(abspath $(HIL_VENV))/bin/python -m pytest --lg-env environments/$(ENV).yaml $(ARGS) \
+		|| { echo "the console of the device, last lines (all of it: $(HIL_BUILD)/console.log):" >&2; \
+			tail -n 40 ../$(HIL_BUILD)/console.log >&2; exit 1; }
 
 hil-bench: $(HIL_VENV)/.setup-done ## run the tests under hil/ on a real device: HOST=<address> RS485=/dev/ttyUSB0 (hil/README.md)
 	@case "$(ARGS)" in *--collect-only*) ;; *) [ -n "$(HOST)" ] && [ -n "$(RS485)" ] || { \
@@ -55,14 +60,16 @@ hil-rehearsal: $(HIL_VENV)/.setup-done ## hil-bench with a gateway on this compu
 bench: $(STAMP) ## speed, side by side with other implementations
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-lint: $(STAMP) ## style, types, import rules, shell scripts, register map
+lint: $(STAMP) ## style, types, import rules, shell scripts, image, register map
 	@echo "ruff check"; $(BIN)/ruff check --quiet
 	@echo "ruff format --check"; $(BIN)/ruff format --check --quiet || { echo "make format mends this" >&2; exit 1; }
 	@echo "mypy --strict"; $(BIN)/mypy --strict --no-error-summary firmware/
 	@echo "import rules"; out=$$($(BIN)/lint-imports --no-logo 2>&1) || { printf '%s\n' "$$out" >&2; exit 1; }
 	@echo "shellcheck"; PATH="$(abspath $(BIN)):$$PATH"; command -v shellcheck >/dev/null \
 		|| { echo "shellcheck not found: apt install shellcheck" >&2; exit 1; }; \
-	shellcheck $$(grep -lsE '^#!.*sh' .ci/run scripts/* hil/virtual/* hil/virtual/initramfs/*)
+	shellcheck $$(grep -lsE '^#!.*sh' .ci/run scripts/* hil/* hil/virtual/* hil/virtual/initramfs/* hil/image/* board/common/* \
+		buildroot-external/packages/*/*)
+	@echo "image"; $(BIN)/python scripts/check-image $(if $(BUILDROOT),--buildroot $(BUILDROOT))
 	@echo "register map"; $(BIN)/python -m ampgate.registers.lint
 	@echo "docs/register-map.md"; $(BIN)/ampgate registers --format md | diff -u docs/register-map.md - >&2 \
 		|| { echo "docs/register-map.md is out of date: run 'make docs'" >&2; exit 1; }
@@ -97,6 +104,8 @@ clean: ## remove .venv and everything else that can be made again
 	rm -rf $(VENV) $(HIL_VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache .ampgate
 	find firmware tests -name __pycache__ -prune -exec rm -rf {} +
+
+include scripts/image.mk
 
 # Touched last, so that an interrupted set-up starts again.
 $(STAMP): requirements.lock pyproject.toml

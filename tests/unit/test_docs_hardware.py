@@ -69,3 +69,21 @@ def test_alarm_bits_are_those_of_the_signal() -> None:
     label = SIGNALS["gateway_state.alarms"].label
     listed = {int(number) for number in re.findall(r"[:;] (\d+)", label)}
     assert listed == bits | {flag.bit_length() - 1 for flag in vitals.Alarm}
+
+
+def idle_voltage(supply: float, bias: float, termination: float, loads: int) -> float:
+    """Millivolts between B+ and A-, by Kirchhoff at both wires; a unit load is 12 kΩ from each to ground (TIA-485)."""
+    up, load, across = 1 / bias, loads / 12000, 1 / termination
+    own = up + load + across
+    b = supply * up / (own - across**2 / own)
+    a = b * across / own
+    return (b - a) * 1000
+
+
+def test_the_bias_is_enough() -> None:
+    text = HARDWARE.read_text(encoding="utf-8")
+    assert f"= {idle_voltage(5, 620, 60, 0):.0f} mV between B+ and A−" in text
+    assert f"{idle_voltage(5, 620, 60, 28):.0f} mV with 28 unit loads" in text
+    worst = idle_voltage(4.75, 626.2, 59.4, 28)
+    assert f"leaves {worst:.0f} mV" in text
+    assert worst > 200
