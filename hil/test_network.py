@@ -61,16 +61,15 @@ def test_without_a_server_the_fallback_address_and_then_the_lease(box: GatewaySt
         assert not listens(FALLBACK, 502)
 
 
-def test_with_a_server_the_lease_alone(box: GatewayStrategy, dhcp: Path) -> None:
-    box.power_on()
-    lease = until(lambda: lan.leased(dhcp), "a lease")
-    until(lambda: listens(lease, 502), "service")
-    carrier = logged(box, "configured")
-    until(
-        lambda: float(box.run("cut -d ' ' -f 1 /proc/uptime")) > carrier + PATIENCE + 5, "the end of the patience", 90
-    )
-    assert addresses(box) == {f"{lease}/24"}
-    assert logged(box, TAKEN) is None
+def test_with_a_server_the_lease_alone(box: GatewayStrategy, tmp_path: Path) -> None:
+    with lan.dhcp_server(tmp_path) as leases:
+        box.power_on()
+        lease = until(lambda: lan.leased(leases), "a lease")
+        until(lambda: listens(lease, 502), "service")
+        over = logged(box, "configured") + PATIENCE + 5
+        until(lambda: float(box.run("cut -d ' ' -f 1 /proc/uptime")) > over, "the end of the patience", 90)
+        assert addresses(box) == {f"{lease}/24"}
+        assert logged(box, TAKEN) is None
 
 
 def test_an_address_that_is_in_use_is_not_taken(box: GatewayStrategy) -> None:
