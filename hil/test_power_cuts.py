@@ -135,7 +135,7 @@ class Site:
             self.box.power_cut()
             self.made += 1
             for peer in (bms, *chargers):
-                peer.hang_up()
+                peer.power_cut()
             await asyncio.to_thread(self._serve)
             await self.judge(bms)
             self._let_in()

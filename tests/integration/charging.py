@@ -147,8 +147,8 @@ class Charger:
         if self._websocket is not None:
             await self._websocket.close()
 
-    def hang_up(self) -> None:
-        """Give up the connection: the other end has gone without a word."""
+    def power_cut(self) -> None:
+        """The gateway has gone without a word: give up the connection."""
         if self._websocket is not None:
             self._websocket.transport.abort()
 
@@ -300,6 +300,8 @@ class Bms:
         """Everything processed, in order of the first time."""
         self._ids = itertools.count(60000, -1)
         self._modbus: Modbus | None = None
+        self._open: dict[tuple[str, int], tuple[str, str]] = {}
+        """By kind and charger what was processed last, until its flag is 0."""
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -310,8 +312,11 @@ class Bms:
                 with closing(self._modbus):
                     await self._poll(self._modbus)
 
-    def hang_up(self) -> None:
-        """Give up the connection: the other end has gone without a word."""
+    def power_cut(self) -> None:
+        """The gateway has gone without a word: what was not finished by a flag of 0 is in doubt (docs/modbus-guide)."""
+        self.confirmed -= set(self._open.values())
+        self.doubtful |= set(self._open.values())
+        self._open.clear()
         if self._modbus is not None:
             self._modbus.close()
 
@@ -319,6 +324,9 @@ class Bms:
         while True:
             for charger in range(self.site.chargers):
                 block = await modbus.read(194 + 2000 * charger, 75)  # 194…268
+                for kind, flag in (("start", block[0]), ("stop", block[40])):
+                    if not flag:
+                        self._open.pop((kind, charger), None)
                 if block[0] and not block[20]:
                     await self._start(modbus, charger, block)
                 if block[40] and not block[61]:
@@ -357,6 +365,7 @@ class Bms:
         self.unconfirmed -= 1
         self.doubtful.discard(key)
         self.confirmed.add(key)
+        self._open[kind, session.charger] = key
         self.site.event()
         return last
 
@@ -399,13 +408,14 @@ class Journal:
         charger = f"CP{session.charger}"
         start = (charger, "start", session.connector, session.tag, session.meter_start, iso(session.started))
         if ("start", session.tag) in bms.confirmed:
+            assert start in self.answered, f"{session}: the BMS's answer is lost"
             info = {"status": VERDICTS[bms.verdicts["start", session.tag]], "parentIdTag": f"P{session.number}"}
             given = bms.given.get(session.tag)
             assert self.answered[start] == {"idTagInfo": info, "transactionId": given}, session
             assert bms.wanted[session.tag] in (0, given)
         if "start" not in session.told:
             return
-        assert self.answered[start] == session.told["start"], session
+        assert self.answered.get(start) == session.told["start"], session
         stop = (charger, "stop", session.transaction_id, session.meter_stop, iso(session.stopped))
         known = (stop in pending) + (stop in self.answered)
         running = (charger, session.transaction_id) in self.running
@@ -416,7 +426,7 @@ class Journal:
             assert known, session
             assert session.told["stop"] in ({}, self.answered.get(stop)), session
         if ("stop", session.tag) in bms.confirmed:
-            assert self.answered[stop] == {"idTagInfo": {"status": VERDICTS[bms.verdicts["stop", session.tag]]}}
+            assert self.answered.get(stop) == {"idTagInfo": {"status": VERDICTS[bms.verdicts["stop", session.tag]]}}
 
     async def check_registers(self, gateway: Gateway, chargers: int, connectors: int) -> None:
         """A gateway that has just started shows what the journal held."""
