@@ -11,7 +11,7 @@ from labgrid.protocol import PowerProtocol
 from labgrid.strategy import Strategy
 
 from hil.drivers.protocols import Bus, FrontProtocol, Light
-from hil.strategy import listens, until
+from hil.strategy import listens, serves, until
 
 SITE: Final = Path(__file__).parent / "site.toml"
 """What the device has been commissioned with."""
@@ -49,7 +49,7 @@ class BenchStrategy(Strategy):  # type: ignore[misc]
 
     def serve(self) -> None:
         """Have the device serve; nothing is done when it does."""
-        if not self._serves():
+        if not serves(self.address):
             self.power_on()
 
     def power_on(self) -> None:
@@ -94,7 +94,4 @@ class BenchStrategy(Strategy):  # type: ignore[misc]
 
     def until_serving(self) -> None:
         """Wait until Modbus TCP and OCPP answer."""
-        until(self._serves, f"Modbus TCP and OCPP at {self.address}")
-
-    def _serves(self) -> bool:
-        return listens(self.address, 502) and listens(self.address, 9000)
+        until(lambda: serves(self.address), f"Modbus TCP and OCPP at {self.address}")

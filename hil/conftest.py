@@ -10,7 +10,7 @@ import pytest
 
 from hil import lan
 from hil.bench import BenchStrategy
-from hil.strategy import GatewayStrategy, listens, until
+from hil.strategy import GatewayStrategy, serves, until
 from tests.integration import peers
 
 T = TypeVar("T")
@@ -113,6 +113,6 @@ def emulated(bench: GatewayStrategy, commissioned: Path, dhcp: Path) -> Iterator
     bench.machine.insert(commissioned)
     bench.power_on()
     bench.address = until(lambda: lan.leased(dhcp), "a lease", 120)
-    until(lambda: listens(bench.address, 502) and listens(bench.address, 9000), "Modbus TCP and OCPP")
+    until(lambda: serves(bench.address), "Modbus TCP and OCPP")
     yield bench
     bench.power_cut()

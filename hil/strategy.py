@@ -137,6 +137,11 @@ def until(condition: Callable[[], Any], what: str, timeout: float = BOOT, every:
         time.sleep(every)
 
 
+def serves(host: str) -> bool:
+    """Whether a gateway with the factory's ports answers: Modbus TCP and OCPP."""
+    return listens(host, 502) and listens(host, 9000)
+
+
 def listens(host: str, port: int) -> bool:
     """Whether a TCP port is open."""
     try:

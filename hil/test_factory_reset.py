@@ -11,7 +11,7 @@ import pytest
 
 from hil import lan
 from hil.conftest import share_of
-from hil.strategy import CONFIG_FILE, GatewayStrategy, listens, until
+from hil.strategy import CONFIG_FILE, GatewayStrategy, serves, until
 
 pytestmark = pytest.mark.lg_feature(["button", "console", "lamps", "power", "reflash"])
 
@@ -50,10 +50,10 @@ def requested(box: GatewayStrategy) -> bool:
     return box.run_code("fw_printenv -n ampgate_factory_reset")[0] == "1"
 
 
-def serves(box: GatewayStrategy, leases: Path) -> None:
+def until_serving(box: GatewayStrategy, leases: Path) -> None:
     """Normal operation."""
     address = until(lambda: lan.leased(leases), "a lease")
-    until(lambda: listens(address, 502) and listens(address, 9000), "service")
+    until(lambda: serves(address), "service")
 
 
 def test_held_for_ten_seconds(box: GatewayStrategy, dhcp: Path) -> None:
@@ -63,7 +63,7 @@ def test_held_for_ten_seconds(box: GatewayStrategy, dhcp: Path) -> None:
     lit = [change for change in world.changes if change.lamp == "port_a" and change.on]
     assert len(lit) >= 9  # LED 1 and LED 2 have alternated twice a second
     world.until(lambda: world.lamps_now("feedback_green"), "one blink", 60)
-    serves(box, dhcp)
+    until_serving(box, dhcp)
     assert not configured(box)
     assert not requested(box)
     until(lambda: box.run_code("systemctl is-system-running --wait")[0] == "running", "state running")
@@ -72,13 +72,13 @@ def test_held_for_ten_seconds(box: GatewayStrategy, dhcp: Path) -> None:
 def test_held_for_nine_seconds(box: GatewayStrategy, dhcp: Path) -> None:
     hold(box, HOLD - 1)
     box.world.until(lambda: not box.world.lamps_now("feedback_red"), "feedback lamp off", 60)
-    serves(box, dhcp)
+    until_serving(box, dhcp)
     assert configured(box)
 
 
 def test_not_held(box: GatewayStrategy, dhcp: Path) -> None:
     box.power_on()
-    serves(box, dhcp)
+    until_serving(box, dhcp)
     assert configured(box)
     assert not any(change.lamp == "feedback_red" and change.on for change in box.world.changes)
 

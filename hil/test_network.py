@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hil import lan
-from hil.strategy import FALLBACK, GatewayStrategy, listens, until
+from hil.strategy import FALLBACK, GatewayStrategy, listens, serves, until
 
 pytestmark = pytest.mark.lg_feature(["console", "network", "power", "reflash"])
 
@@ -47,7 +47,7 @@ def logged(box: GatewayStrategy, text: str) -> float | None:
 
 def test_without_a_server_the_fallback_address_and_then_the_lease(box: GatewayStrategy, tmp_path: Path) -> None:
     box.power_on()
-    until(lambda: listens(FALLBACK, 502) and listens(FALLBACK, 9000), "service at the fallback address")
+    until(lambda: serves(FALLBACK), "service at the fallback address")
     waited = logged(box, TAKEN) - logged(box, CARRIER)
     assert PATIENCE - 0.5 <= waited <= PATIENCE + 3
     assert f"{FALLBACK}/24" in addresses(box)
@@ -57,7 +57,7 @@ def test_without_a_server_the_fallback_address_and_then_the_lease(box: GatewaySt
     with lan.dhcp_server(tmp_path) as leases:  # hours later
         lease = until(lambda: lan.leased(leases), "a lease", NEXT_REQUEST)
         until(lambda: addresses(box) == {f"{lease}/24"}, "the lease alone", 60)
-        assert listens(lease, 502) and listens(lease, 9000)
+        assert serves(lease)
         assert not listens(FALLBACK, 502)
 
 

@@ -22,7 +22,7 @@ import pytest
 
 from hil import lan
 from hil.conftest import share_of
-from hil.strategy import CONFIG_FILE, GatewayStrategy, listens, until
+from hil.strategy import CONFIG_FILE, GatewayStrategy, serves, until
 from tests.integration.charging import Bms, Charger, Journal, Session, plan
 
 pytestmark = pytest.mark.lg_feature(["console", "network", "power", "reflash"])
@@ -148,7 +148,7 @@ class Site:
     def _serve(self) -> None:
         self.box.power_on()
         self.host = until(lambda: lan.leased(self.leases), "a lease")
-        until(lambda: listens(self.host, self.modbus_port) and listens(self.host, self.ocpp_port), "service")
+        until(lambda: serves(self.host), "service")
         self.saves.check(self.box)
         self.saves.begin(self.box)
 

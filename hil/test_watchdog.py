@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hil.strategy import GatewayStrategy, listens, until
+from hil.strategy import GatewayStrategy, listens, serves, until
 
 pytestmark = pytest.mark.lg_feature(["console", "network"])
 
@@ -24,7 +24,7 @@ def test_a_stopped_gateway_is_replaced(device: GatewayStrategy) -> None:
     begin = time.monotonic()
     until(lambda: gateway(device) not in ("0", before), "another process", WATCHDOG + ABORT + 30)
     assert time.monotonic() - begin >= WATCHDOG - 1.5  # the last sign of life was up to a second old
-    until(lambda: listens(device.address, 502) and listens(device.address, 9000), "service", START)
+    until(lambda: serves(device.address), "service", START)
     assert "Watchdog timeout" in device.run("journalctl --boot --no-pager --unit ampgate-gateway")
     assert device.world.starts == starts  # the device itself went on
 
