@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.integration.peers import Bms, Charger, GatewayProcess, RawCharger, config_of
+from tests.integration.shared import Place, SharedGateway
 
 StartGateway = Callable[..., Awaitable[GatewayProcess]]
 
@@ -49,6 +50,13 @@ def start_gateway(tmp_path: Path, state: Path) -> Iterator[StartGateway]:
     finally:
         for gateway in started:
             gateway.kill()
+
+
+@pytest.fixture
+async def place(shared: SharedGateway) -> AsyncIterator[Place]:
+    """A charger that no other test has used, at the gateway that a module's tests share (its fixture ``shared``)."""
+    async with shared.place() as place:
+        yield place
 
 
 @pytest.fixture

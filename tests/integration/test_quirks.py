@@ -54,12 +54,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedGateway]:
 
 
 @pytest.fixture
-async def place(shared: SharedGateway) -> AsyncIterator[Place]:
-    async with shared.place() as place:
-        yield place
-
-
-@pytest.fixture
 def bms(place: Place) -> Registers:
     return place.bms
 

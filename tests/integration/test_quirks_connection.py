@@ -39,12 +39,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedGateway]:
         yield gateway
 
 
-@pytest.fixture
-async def place(shared: SharedGateway) -> AsyncIterator[Place]:
-    async with shared.place() as place:
-        yield place
-
-
 class BareSocket:
     """A charge point without a websocket library: it sends the handshake as it is written, and answers no ping."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,13 +44,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedGateway]:
     """A gateway with default settings."""
     with shared_gateway(tmp_path_factory.mktemp("gateway"), [f"SE{number:03}" for number in range(160)]) as gateway:
         yield gateway
-
-
-@pytest.fixture
-async def place(shared: SharedGateway) -> AsyncIterator[Place]:
-    """A charger of two connectors that no other test has used; a test that needs more has a gateway of its own."""
-    async with shared.place() as place:
-        yield place
 
 
 @pytest.fixture
