@@ -7,9 +7,12 @@ import datetime
 import re
 import socket
 import ssl
+import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -223,6 +226,7 @@ def expired(certificates: Certificates) -> str:
         ("302", "HTTP", "HTTP 302: it is elsewhere: wss://other/; redirects are not followed"),
         ("503", "HTTP", "HTTP 503: trouble at the central system"),
         ("no websocket", "HTTP", "not a websocket server"),
+        ("reset", "HTTP", "closed without an answer"),
         ("subprotocol", "subprotocol", "it chose none of ocpp1.6"),
     ],
 )
@@ -252,7 +256,7 @@ async def test_check_names_the_step_that_fails(
     if fault == "subprotocol":
         options["subprotocols"] = ()
     async with BareCentral(**options) as central:
-        port = {"refused": peer.closed, "no websocket": peer.other}.get(fault, central.port)
+        port = {"refused": peer.closed, "no websocket": peer.other, "reset": peer.reset}.get(fault, central.port)
         if fault == "name":
             keys["host"] = "no-such-host.invalid"
         checked = await check(tmp_path, config_of(**external(port, **keys)))
@@ -269,31 +273,41 @@ class Peer(NamedTuple):
     closed: int
     other: int
     """Speaks another protocol."""
+    reset: int
+    """Resets the connection instead of an answer, as one that misses a client certificate may."""
 
 
 @pytest.fixture
 def peer() -> Iterator[Peer]:
-    import threading
+    def other(connection: socket.socket) -> None:
+        connection.sendall(b"220 mail.example ESMTP\r\n")
 
-    with socket.socket() as closed:
+    def reset(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with socket.socket() as closed, answering(other) as other_port, answering(reset) as reset_port:
         closed.bind(("127.0.0.1", 0))
-        with socket.create_server(("127.0.0.1", 0)) as other:
+        yield Peer(closed.getsockname()[1], other_port, reset_port)
 
-            def serve() -> None:
-                try:
-                    while True:
-                        connection, _ = other.accept()
-                        with connection:
-                            connection.recv(4096)
-                            connection.sendall(b"220 mail.example ESMTP\r\n")
-                except OSError:
-                    pass
 
-            thread = threading.Thread(target=serve)
-            thread.start()
-            yield Peer(closed.getsockname()[1], other.getsockname()[1])
-            other.shutdown(socket.SHUT_RDWR)
-            thread.join(8)
+@contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """The port of a server that reads once, answers and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.recv(4096)
+                        answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(8)
 
 
 async def test_check_leaves_connected_chargers_alone(
