@@ -16,9 +16,10 @@ AMPGATE_OVERRIDE_SRCDIR_RSYNC_EXCLUSIONS = \
 	--exclude='__pycache__' --include='/firmware/***' --include='/pyproject.toml' \
 	--include='/README.md' --include='/LICENSE' --exclude='*'
 
-# A module that is gone from the source is gone from the device.
+# A module that is gone from the source is gone from the device; and Buildroot's installer takes offence at the command
+# of an earlier build, whose record is among what is removed here.
 define AMPGATE_REMOVE_INSTALLED
-	rm -rf $(TARGET_DIR)/usr/lib/python$(PYTHON3_VERSION_MAJOR)/site-packages/ampgate*
+	rm -rf $(TARGET_DIR)/usr/lib/python$(PYTHON3_VERSION_MAJOR)/site-packages/ampgate* $(TARGET_DIR)/usr/bin/ampgate
 endef
 AMPGATE_PRE_INSTALL_TARGET_HOOKS += AMPGATE_REMOVE_INSTALLED
 
