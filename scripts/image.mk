@@ -21,6 +21,7 @@ buildroot = env -u MAKEFLAGS -u MFLAGS -u BOARD -u VERSION -u KEYS \
 image: image-config ## build the image of a device with Buildroot (BUILDROOT=../buildroot BOARD=qemu-virt)
 	@rm -rf "$(IMAGE)"/build/ampgate-*
 	@scripts/image-progress "$(IMAGE)" $(buildroot) all
+	@"$(IMAGE)/host/bin/python3" scripts/check-image --output "$(IMAGE)" $(if $(IMAGE_CONFIG),--config "$(IMAGE_CONFIG)")
 	@ls -sh "$(IMAGE)/images/disk.img" "$(IMAGE)/images/rootfs.squashfs"
 
 image-config: $(IMAGE)/.config ## only make the configuration; other targets of Buildroot: image-menuconfig, ...

@@ -153,6 +153,19 @@ def test_a_line_that_a_build_dropped(copy: Path, tmp_path: Path, file: str, chan
     assert said in done.stderr
 
 
+def test_lines_that_this_computer_overrules(copy: Path, tmp_path: Path) -> None:
+    output, config = tmp_path / "output", tmp_path / "mine"
+    build_output(copy, output)
+    replace(".config", "BR2_cortex_a72=y\n", "BR2_cortex_a53=y\n")(output)
+    config.write_text("# BR2_cortex_a72 is not set\nBR2_cortex_a53=y\n")
+    done = check(copy, "--output", output, "--config", config)
+    assert (done.returncode, done.stderr) == (0, "")
+    config.write_text("# BR2_cortex_a72 is not set\nBR2_CCACHE=y\n")
+    done = check(copy, "--output", output, "--config", config)
+    assert done.returncode == 1
+    assert "mine: BR2_CCACHE=y did not survive: it is gone" in done.stderr
+
+
 def test_wrong_use(tmp_path: Path) -> None:
     done = check(TOP, "--buildroot", tmp_path / "none")
     assert done.returncode == 2
