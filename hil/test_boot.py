@@ -45,6 +45,10 @@ def test_the_root_file_system_is_read_only(device: GatewayStrategy) -> None:
     assert device.run_code("touch /etc/x")[1]
 
 
+def test_no_program_takes_another_users_rights(device: GatewayStrategy) -> None:
+    assert device.run(r"find / -xdev -type f \( -perm -4000 -o -perm -2000 \)") == ""
+
+
 def test_the_data_partition_has_grown_to_the_end_of_the_card(device: GatewayStrategy) -> None:
     disk = int(device.run("cat /sys/class/block/vda/size"))
     start = int(device.run("cat /sys/class/block/vda4/start"))

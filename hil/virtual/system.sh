@@ -64,6 +64,8 @@ ExecStart=-/usr/sbin/agetty --autologin root --keep-baud 115200 %I dumb
 UNIT
 systemctl --root="$tree" --quiet enable serial-getty@ttyAMA0.service
 
+"$root/board/common/post-fakeroot.sh" "$tree"
+
 # Kernel and initramfs travel in the slot, so that an update changes all or nothing.
 "$here/initramfs.sh" "$tree" "$cross" "$tree/boot/initrd"
 size=$(du -sm "$tree" | cut -f1)
