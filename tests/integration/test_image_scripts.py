@@ -99,7 +99,7 @@ def test_make_says_what_is_missing(words: list[str], reason: str) -> None:
 BUILD = """
 printf '\\033[7m>>> host-one 1.0 Building\\033[27m\\n'
 echo compiling
-printf '\\033[7m>>> two  Installing to target\\033[27m\\n'
+printf '\\033[7m>>> two  Building\\033[27m\\n\\033[7m>>> two  Installing to target\\033[27m\\n'
 mkdir -p OUT/build
 echo "CLOCK.0:start:build               : two" >> OUT/build/build-time.log
 echo "CLOCK.5:end  :build               : two" >> OUT/build/build-time.log
@@ -116,6 +116,7 @@ def test_progress_shows_steps_keeps_the_log_and_the_exit_code(tmp_path: Path, co
     answer = run(TOP / "scripts/image-progress", tmp_path, "sh", "-c", script)
     assert answer.returncode == code
     assert re.search(r"package +2  host-one 1\.0 Building$", answer.stdout, re.MULTILINE)
+    assert re.search(r"package +3  two Building$", answer.stdout, re.MULTILINE)
     assert re.search(r"package +3  two Installing to target$", answer.stdout, re.MULTILINE)
     assert "compiling" not in answer.stdout
     assert "compiling" in (tmp_path / "build.log").read_text()
