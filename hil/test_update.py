@@ -22,6 +22,9 @@ from hil.test_session import bms_over_tcp, charger_at, start, stop
 pytestmark = pytest.mark.lg_feature(["console", "network", "power", "reflash", "update"])
 
 TRIES = 3
+"""Of a version that has just been installed"""
+PROVEN_TRIES = 10
+"""Of one that has worked"""
 PORT = 8000
 
 
@@ -95,12 +98,12 @@ async def test_an_update_keeps_configuration_and_journal(box: GatewayStrategy) -
 
     output, code = install(box, "newer")
     assert code == 0, output
-    assert boot_state(box) == {"BOOT_ORDER": "B A", "BOOT_A_LEFT": str(TRIES), "BOOT_B_LEFT": str(TRIES)}
+    assert boot_state(box) == {"BOOT_ORDER": "B A", "BOOT_A_LEFT": str(PROVEN_TRIES), "BOOT_B_LEFT": str(TRIES)}
     box.reboot()
     until(lambda: confirmed(box), "confirmation of slot B")
     assert slot(box) == "B"
     assert tuple(map(int, version(box).split("."))) > tuple(map(int, before.split(".")))
-    assert boot_state(box)["BOOT_B_LEFT"] == str(TRIES)
+    assert boot_state(box)["BOOT_B_LEFT"] == str(PROVEN_TRIES)
     assert box.run(f"sha256sum {CONFIG_FILE}") == configuration
     async with charger_at(box) as charger, bms_over_tcp(box) as bms:
         await stop(charger, bms, 900)
@@ -128,6 +131,16 @@ def rauc(box: GatewayStrategy) -> dict[str, Any]:
     """RAUC's own view."""
     answer: dict[str, Any] = json.loads(box.run("rauc status --detailed --output-format=json"))
     return answer
+
+
+def test_power_cuts_while_it_starts_do_not_give_up_a_version_that_has_worked(box: GatewayStrategy) -> None:
+    before = boot_state(box)
+    for _ in range(TRIES + 1):
+        box.restart()
+        box.started(1)
+    assert slot(box) == "A"
+    until(lambda: confirmed(box), "confirmation of slot A")
+    assert boot_state(box) == before
 
 
 def test_a_system_that_does_not_start_falls_back_after_three_tries(box: GatewayStrategy) -> None:
