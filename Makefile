@@ -118,15 +118,12 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 # labgrid brings its own build of pyserial: an environment of its own.
+$(HIL_VENV)/.setup-done: override VENV = $(HIL_VENV)
 $(HIL_VENV)/.setup-done: hil/requirements.lock
-	@$(MAKE) --no-print-directory VENV=$(HIL_VENV) venv
+	@$(ensure_venv)
 	@echo "installing the packages of hil/requirements.lock into $(HIL_VENV) ..."
 	@$(HIL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r hil/requirements.lock
 	@touch $@
-
-.PHONY: venv
-venv:
-	@$(ensure_venv)
 
 # A virtual environment that works, made anew when there is none or when its interpreter is gone.
 define ensure_venv
