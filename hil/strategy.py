@@ -92,7 +92,8 @@ class GatewayStrategy(Strategy):  # type: ignore[misc]
         """What a command on the device's console prints, and its exit code."""
         if self.shell.state is not BindingState.active:
             self.target.activate(self.shell)
-            self.shell.run("dmesg -n 1; export SYSTEMD_PAGER=cat SYSTEMD_COLORS=0 TERM=dumb")
+            # Kernel and systemd would talk into the answers (the signal SIGRTMIN+21, systemd(1)).
+            self.shell.run("dmesg -n 1; kill -55 1; export SYSTEMD_PAGER=cat SYSTEMD_COLORS=0 TERM=dumb")
         output, errors, code = self.shell.run(command, timeout=timeout)
         return "\n".join(output + errors), code
 
