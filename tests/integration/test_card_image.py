@@ -1,7 +1,7 @@
 """The disk image of each board, put together by the real script, and looked into with other tools.
 
 Partitions, boot files, the boot loader's environment, and the carrier's device tree; of what Buildroot builds there are
-stand-ins.
+stand-ins. The images that `make image` has built under build/image are looked into as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tomllib
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -23,6 +23,7 @@ from tests.tools import find, needs
 
 TOP = Path(__file__).resolve().parents[2]
 BOARDS = sorted(path.parent.name for path in (TOP / "board").glob("*/genimage.cfg"))
+BUILT = {path.parent.parent.name: path.parent for path in sorted(TOP.glob("build/image/*/images/disk.img"))}
 BASIC_DATA = uuid.UUID("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7")
 ROOT_ARM64 = uuid.UUID("b921b045-1df0-41c3-af44-4c6f280d3fae")
 LINUX_DATA = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
@@ -73,11 +74,19 @@ class Card(NamedTuple):
         return [(int(offset, 0), int(size, 0)) for _, offset, size in lines]
 
 
-@pytest.fixture(scope="module", params=BOARDS)
+def cards(*boards: str) -> list[Any]:
+    """Parameters of `card`: of each board the image with stand-ins, and the one that was built."""
+    built = [pytest.param((board, BUILT[board]), id=f"{board}, built") for board in boards if board in BUILT]
+    return [pytest.param((board, None), id=board) for board in boards] + built
+
+
+@pytest.fixture(scope="module", params=cards(*BOARDS))
 def card(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Card:
     """Made by board/common/post-image.sh."""
     genimage, *_ = needs("genimage", "mkimage", "mksquashfs", "mkdosfs", "mke2fs", "mcopy")
-    board = request.param
+    board, built = request.param
+    if built:
+        return Card(board, built, built / "disk.img")
     inputs = tmp_path_factory.mktemp(board)
     boot = inputs / "root/boot"
     boot.mkdir(parents=True)
@@ -170,7 +179,7 @@ def test_the_boot_script_is_the_board_s(card: Card) -> None:
     assert script[72:] == text
 
 
-OF_THE_CM4 = pytest.mark.parametrize("card", ["ampgate-cm4"], indirect=True)
+OF_THE_CM4 = pytest.mark.parametrize("card", cards("ampgate-cm4"), indirect=True)
 
 
 @OF_THE_CM4
@@ -178,7 +187,7 @@ def test_the_firmware_finds_what_it_starts(card: Card) -> None:
     settings = dict(
         line.split("=", 1) for line in card.boot_file("config.txt").decode().splitlines() if not line.startswith("#")
     )
-    assert card.boot_file(settings["kernel"]) == b"stand-in for u-boot.bin"
+    assert card.boot_file(settings["kernel"]) == (card.inputs / "u-boot.bin").read_bytes()
     assert settings["arm_64bit"] == "1"
     assert settings["enable_uart"] == "0"
     for name in ("start4.elf", "fixup4.dat", "bcm2711-rpi-cm4.dtb", "bcm2711-rpi-4-b.dtb"):
@@ -213,11 +222,17 @@ BASE = """
 """
 
 
-@pytest.fixture(scope="module")
-def carrier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=cards("ampgate-cm4"))
+def carrier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The device tree of a Compute Module on the carrier."""
-    needs("dtc", "fdtoverlay", "fdtget")
+    needs("dtc", "fdtoverlay", "fdtget", "unsquashfs")
     work = tmp_path_factory.mktemp("device-tree")
+    _, built = request.param
+    if built:
+        slot = work / "slot/boot/broadcom"
+        run("unsquashfs", "-quiet", "-no-progress", "-dest", work / "slot", built / "rootfs.squashfs", "boot/broadcom")
+        run("fdtoverlay", "-i", slot / "bcm2711-rpi-cm4.dtb", "-o", work / "carrier.dtb", slot / "ampgate-cm4.dtbo")
+        return work / "carrier.dtb"
     (work / "base.dts").write_text(BASE)
     run("dtc", "-q", "-@", "-I", "dts", "-O", "dtb", "-o", work / "base.dtb", work / "base.dts")
     source = TOP / "board/ampgate-cm4/dts/broadcom/ampgate-cm4.dtso"
