@@ -23,7 +23,7 @@ pytestmark = pytest.mark.lg_feature(["console", "network", "power", "reflash", "
 
 TRIES = 3
 """Of a version that has just been installed"""
-PROVEN_TRIES = 10
+PROVEN_TRIES = 9
 """Of one that has worked"""
 PORT = 8000
 
