@@ -6,6 +6,7 @@ U-Boot's shell is close enough to sh to run them there, with the commands that U
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 from pathlib import Path
 
@@ -83,3 +84,10 @@ def test_the_device_tree_comes_from_the_slot() -> None:
     assert "mmc 0:3 some.dtb mmc 0:3 broadcom/ampgate-cm4.dtbo" in said["booted"]
     # The serial port is the EIA-485 bus: the kernel must not talk there.
     assert [word for word in said["booted"].split() if word.startswith("console=")] == ["console=tty1"]
+
+
+def test_rauc_and_u_boot_read_the_same_tries() -> None:
+    """RAUC writes hexadecimal, U-Boot's ``test`` reads decimal: one digit is the same in both."""
+    tries = re.findall(r"^boot-attempts.*=(.*)$", (BOARDS / "common/rauc/system.conf.in").read_text(), re.MULTILINE)
+    assert len(tries) == 2
+    assert all(re.fullmatch("[1-9]", number) for number in tries)
