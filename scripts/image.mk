@@ -13,7 +13,7 @@ DEFCONFIG = $(shell grep -lxF 'BR2_ROOTFS_POST_SCRIPT_ARGS="$(BOARD)"' buildroot
 IMAGE_VERSION = $(or $(VERSION),$(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' firmware/ampgate/__init__.py))
 # Buildroot, Linux and U-Boot have variables of these names, too.
 buildroot = env -u MAKEFLAGS -u MFLAGS -u BOARD -u VERSION -u KEYS \
-	$(if $(KEYS),AMPGATE_KEYS="$(abspath $(KEYS))") AMPGATE_VERSION=$(IMAGE_VERSION) $(MAKE) --no-print-directory -C "$(BUILDROOT)" O="$(IMAGE)" \
+	$(if $(KEYS),AMPGATE_KEYS="$(abspath $(KEYS))") AMPGATE_IMAGE_VERSION=$(IMAGE_VERSION) $(MAKE) --no-print-directory -C "$(BUILDROOT)" O="$(IMAGE)" \
 	BR2_EXTERNAL="$(abspath buildroot-external)"
 
 .PHONY: image image-config bundle sbom legal-info checked-buildroot

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Completes the root file system, as Buildroot's post-build script: post-build.sh TARGET_DIR BOARD
 # AMPGATE_KEYS names the directory of scripts/signing-keys; without it this build has keys of its own, made the first time.
-# AMPGATE_VERSION is another version than that of the package, to try updates.
+# AMPGATE_IMAGE_VERSION is another version than that of the package, to try updates.
 set -eu
 target=$1
 board=$2
@@ -12,7 +12,7 @@ if [ -z "${AMPGATE_KEYS:-}" ] && [ ! -e "$keys/keyring.pem" ]; then
     "$top/scripts/signing-keys" "$keys"
 fi
 install -D -m 644 "$keys/keyring.pem" "$target/etc/rauc/keyring.pem"
-VERSION=${AMPGATE_VERSION:-} "$top/scripts/identity" "$target" "$board"
+VERSION=${AMPGATE_IMAGE_VERSION:-} "$top/scripts/identity" "$target" "$board"
 
 # One file instead of a directory that is searched at each connection.
 ln -sf certs/ca-certificates.crt "$target/etc/ssl/cert.pem"

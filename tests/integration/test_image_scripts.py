@@ -224,6 +224,16 @@ def test_python_packages_of_our_own_are_those_of_the_locks(package: Path) -> Non
         assert sha256[1] in hashes
 
 
+def test_what_the_build_is_told_is_not_a_variable_of_a_package() -> None:
+    """Buildroot's make would hand on the value of the package, AMPGATE_VERSION for example, in its place."""
+    told = set(re.findall(r"\b(AMPGATE_\w+)=", (TOP / "scripts/image.mk").read_text()))
+    makefiles = (TOP / "buildroot-external").rglob("*.mk")
+    assigned = {name for path in makefiles for name in re.findall(r"^(\w+) *[:+]?=", path.read_text(), re.MULTILINE)}
+    assert told >= {"AMPGATE_KEYS", "AMPGATE_IMAGE_VERSION"}
+    assert "AMPGATE_VERSION" in assigned
+    assert not told & assigned
+
+
 def test_users_have_the_same_numbers_everywhere() -> None:
     """Files on the data partition belong to numbers, and outlive the system that made them."""
     sysusers = (TOP / "board/common/rootfs-overlay/usr/lib/sysusers.d/ampgate.conf").read_text()
